@@ -1,0 +1,46 @@
+"""Score-based generative modelling as pure JAX functions.
+
+The core is imported here; `networks`, `inverse`, `training`, `data`, `evaluation` and `report` load on first use.
+"""
+
+import importlib
+
+from sgm_jax import likelihood, objectives, sampling, score, sde
+from sgm_jax.likelihood import Exact, Hutchinson, decode, encode, interpolate, log_likelihood
+from sgm_jax.objectives import (
+    EDMWeighting,
+    LogNormalTimes,
+    LogSNRWeighting,
+    MinSNRWeighting,
+    UniformTimes,
+    denoising_score_matching,
+)
+from sgm_jax.sampling import (
+    Angle,
+    DPMSolverPP,
+    Langevin,
+    NoiseLevel,
+    OwnTime,
+    PredictorCorrector,
+    ProbabilityFlow,
+    ReverseSDE,
+    karras,
+    sample,
+    uniform_log_snr,
+    uniform_time,
+)
+from sgm_jax.score import EDMPreconditioned, as_denoiser, as_noise, as_score, convert
+from sgm_jax.sde import EDM, VE, VP, Cosine, LinearSDE, RectifiedFlow, SubVP
+from sgm_jax.version import __version__
+
+_ROOMS = ("data", "evaluation", "experiment", "inverse", "modes", "networks", "report", "training")
+
+
+def __getattr__(name: str):
+    if name in _ROOMS:
+        return importlib.import_module(f"sgm_jax.{name}")
+    raise AttributeError(f"module 'sgm_jax' has no attribute {name!r}")
+
+
+def __dir__():
+    return [*globals(), *_ROOMS]

@@ -1,0 +1,86 @@
+"""Inpainting by replacement: after every step the known pixels are overwritten with noisy known data."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from sgm_jax.sampling import PredictorCorrector, ReverseSDE, Samples, per_example_noise, sample
+from sgm_jax.sampling.noise import NoiseSource
+from sgm_jax.sde import AbstractSDE
+from sgm_jax.shapes import Batch, Level, PRNGKey, PRNGKeys, ScoreFn
+
+
+class Replacement(eqx.Module):
+    """Constraint that overwrites the known part of `x` with the known data at the same noise level.
+
+    `x <- x (1 - mask) + (alpha(t) known + sigma(t) z) mask`
+
+    Args:
+        sde: the forward SDE.
+        known: data [b, ...], in data units; ignored where `mask` is 0.
+        mask: 1 where the data are known, 0 elsewhere; broadcasts against `known`.
+        source: noise source.
+
+    References:
+        Song et al., 2021, appendix I.2.
+    """
+
+    sde: AbstractSDE
+    known: Batch
+    mask: Array
+    source: NoiseSource = per_example_noise
+
+    def __call__(self, keys: PRNGKeys, t: Level, x: Batch) -> Batch:
+        noisy = self.sde.perturb(t, self.known, self.source(keys, 0, x.shape))
+        return jnp.where(self.mask > 0, noisy, x)
+
+
+def inpaint(
+    key: PRNGKey | PRNGKeys,
+    sde: AbstractSDE,
+    score_fn: ScoreFn,
+    known: Batch,
+    mask: Array,
+    *,
+    solver: PredictorCorrector | None = None,
+    **options,
+) -> Samples:
+    """Fill in the unknown part of data.
+
+    Args:
+        key: one PRNG key, or one an example [b].
+        sde: the forward SDE.
+        score_fn: `score_fn(t, x)` of the unconditional model.
+        known: data [b, ...], in data units; ignored where `mask` is 0.
+        mask: 1 where the data are known, 0 elsewhere; broadcasts against `known`.
+        solver: as in `sample`; a `PredictorCorrector` on the reverse SDE unless given.
+        **options: further options of `sample`, such as `steps`.
+
+    Returns:
+        `Samples`, equal to `known` wherever `mask` is 1.
+
+    Raises:
+        ValueError: if `mask` does not broadcast against `known`, holds anything but 0 and 1, or known data are not
+            finite.
+    """
+    mask = jnp.asarray(mask)
+    if jnp.broadcast_shapes(mask.shape, known.shape) != known.shape:
+        raise ValueError(f"mask must broadcast against known {known.shape}, got {mask.shape}")
+    if not isinstance(mask, jax.core.Tracer) and not bool(jnp.all((mask == 0) | (mask == 1))):
+        raise ValueError(f"mask must hold only 0 and 1, got values from {mask.min()} to {mask.max()}")
+    if not isinstance(known, jax.core.Tracer) and not bool(
+        jnp.all(jnp.isfinite(jnp.where(mask > 0, known, 0)))
+    ):
+        raise ValueError("known must be finite wherever mask is 1, got NaN or infinity")
+    mask = jnp.broadcast_to(mask, known.shape)
+    known = jnp.where(mask > 0, known, 0)
+    drawn = sample(
+        key,
+        ReverseSDE(sde, score_fn),
+        known.shape,
+        solver=PredictorCorrector() if solver is None else solver,
+        constraint=Replacement(sde, known, mask),
+        **options,
+    )
+    return eqx.tree_at(lambda result: result.x, drawn, jnp.where(mask > 0, known, drawn.x))

@@ -1,0 +1,277 @@
+"""Draw samples: any process, any diffrax solver, fixed or adaptive steps."""
+
+from typing import Literal
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from sgm_jax.sampling.charts import Angle, NoiseLevel
+from sgm_jax.sampling.corrector import Constraint, Context, PredictorCorrector
+from sgm_jax.sampling.exponential import DPMSolverPP
+from sgm_jax.sampling.noise import NoiseSource, StepNoise, per_example_noise
+from sgm_jax.sampling.processes import AbstractProcess, ProbabilityFlow, ReverseSDE
+from sgm_jax.sampling.schedules import Schedule, karras, level_range
+from sgm_jax.shapes import Batch, PRNGKey, PRNGKeys, expand, per_example_keys
+
+
+class Trajectory(eqx.Module):
+    """States saved on the way from noise to data.
+
+    Args:
+        s: canonical noise levels [k], decreasing.
+        xt: noisy states in the SDE's own scale [k, b, ...].
+        denoised: the denoised estimates there, in data units [k, b, ...].
+    """
+
+    s: Float[Array, " k"]
+    xt: Float[Array, "k b ..."]
+    denoised: Float[Array, "k b ..."]
+
+
+class Samples(eqx.Module):
+    """What `sample` returns.
+
+    Args:
+        x: samples in data units [b, ...].
+        nfe: evaluations of the score function (scalar integer), the final denoising included; None for solvers
+            whose evaluations cannot be counted from outside (implicit ones).
+        trajectory: the states saved on the way, or None.
+    """
+
+    x: Batch
+    nfe: Array | None
+    trajectory: Trajectory | None
+
+
+def sample(
+    key: PRNGKey | PRNGKeys,
+    process: AbstractProcess,
+    shape: tuple[int, ...],
+    *,
+    solver: diffrax.AbstractSolver | None = None,
+    schedule: Schedule | Array | np.ndarray | None = None,
+    steps: int | None = None,
+    rtol: float | None = None,
+    atol: float | None = None,
+    x_init: Batch | None = None,
+    constraint: Constraint | None = None,
+    final: Literal["tweedie", "none"] = "tweedie",
+    save: int = 0,
+    noise: NoiseSource = per_example_noise,
+    adjoint: diffrax.AbstractAdjoint | None = None,
+    progress_meter: diffrax.AbstractProgressMeter | None = None,
+    max_steps: int = 4096,
+) -> Samples:
+    """Draw samples by integrating a process from noise to data.
+
+    Fixed steps: give `steps` (and a schedule other than the default, if wanted) or an array of noise levels as
+    `schedule`. Adaptive steps: give `rtol` and `atol` (`ProbabilityFlow` only).
+
+    Args:
+        key: one PRNG key, or one an example [b]. Example `i` depends on its own key alone, not on the batch.
+        process: `ProbabilityFlow(sde, score_fn)` or `ReverseSDE(sde, score_fn, eta)`.
+        shape: shape of the samples [b, ...].
+        solver: any diffrax solver that fits the process. Default: for `ProbabilityFlow` `DPMSolverPP` with fixed
+            and `diffrax.Tsit5` with adaptive steps, for `ReverseSDE` `diffrax.Euler`.
+        schedule: a function `(sde, steps) -> s` or an array of decreasing canonical noise levels [steps + 1]. For
+            adaptive steps its first and last entry are the ends. `karras` unless given.
+        steps: number of steps.
+        rtol: relative tolerance of a step, over the whole batch.
+        atol: absolute tolerance, in the units of the process's chart.
+        x_init: where to start, in the SDE's own scale at the schedule's first level [b, ...]; the prior unless given.
+        constraint: `(keys, t, x) -> x`, applied after each step in the SDE's own scale.
+        final: `"tweedie"` returns the denoised estimate at the last level (one more evaluation), `"none"` the
+            state itself.
+        save: number of states to save for the trajectory, both ends included.
+        noise: the noise source.
+        adjoint: how to differentiate through the sampler; `diffrax.ForwardMode()` unless given. Use
+            `diffrax.DirectAdjoint()` or `diffrax.RecursiveCheckpointAdjoint()` for `jax.grad`.
+        progress_meter: a diffrax progress meter for long runs.
+        max_steps: limit on adaptive steps.
+
+    Returns:
+        `Samples(x, nfe, trajectory)`.
+
+    Raises:
+        ValueError: if steps, schedule or tolerances are missing, contradict each other or are out of range, or the
+            solver does not fit the process.
+    """
+    adaptive = rtol is not None or atol is not None
+    if adaptive and isinstance(process, ProbabilityFlow) and process.chart is None:
+        process = ProbabilityFlow(process.sde, process.score_fn, Angle())
+    levels = _levels(process, schedule, steps, adaptive)
+    solver = _fit_solver(process, solver, adaptive, rtol, atol)
+    if final not in ("tweedie", "none"):
+        raise ValueError(f"final must be 'tweedie' or 'none', got {final!r}")
+    if save < 0 or save == 1:
+        raise ValueError(f"save must be 0 or at least 2 states, got {save}")
+    if x_init is not None and x_init.shape != tuple(shape):
+        raise ValueError(f"x_init must have the shape of the samples {tuple(shape)}, got {x_init.shape}")
+    if constraint is not None:
+        solver = _with_constraint(solver, constraint)
+    controller = diffrax.PIDController(rtol=rtol, atol=atol) if adaptive else None
+    return _solve(
+        per_example_keys(key, shape[0]),
+        process,
+        jnp.asarray(levels, jnp.result_type(float)),
+        x_init,
+        solver,
+        controller,
+        noise,
+        diffrax.ForwardMode() if adjoint is None else adjoint,
+        diffrax.NoProgressMeter() if progress_meter is None else progress_meter,
+        tuple(shape),
+        final,
+        save,
+        max_steps,
+    )
+
+
+@eqx.filter_jit
+def _solve(
+    keys, process, levels, x_init, solver, controller, noise, adjoint, meter, shape, final, save, max_steps
+):
+    sde = process.sde
+    streams = jax.vmap(lambda key: jax.random.split(key, 4))(keys)
+    prior_keys, path_keys, corrector_keys, constraint_keys = (streams[:, i] for i in range(4))
+    if x_init is None:
+        # The prior in canonical coordinates; s_max up to the published rounding of the prior's scale.
+        spread = levels[0] * sde.prior_std / sde.sigma(sde.t_max)
+        xbar = spread * noise(prior_keys, 0, shape)
+    else:
+        xbar = x_init / sde.alpha(sde.t(levels[0]))
+
+    clock = process.clock(levels)
+    path = StepNoise(clock, path_keys, noise, shape) if isinstance(process, ReverseSDE) else None
+    saveat = diffrax.SaveAt(t1=True)
+    if save:
+        if controller is None:
+            kept = clock[np.round(np.linspace(0, len(levels) - 1, save)).astype(int)]
+        else:
+            kept = jnp.linspace(clock[0], clock[-1], save)
+        saveat = diffrax.SaveAt(subs=(diffrax.SubSaveAt(t1=True), diffrax.SubSaveAt(ts=kept)))
+    solution = diffrax.diffeqsolve(
+        process.terms(path),
+        solver,
+        t0=clock[0],
+        t1=clock[-1],
+        dt0=None,
+        y0=xbar * process.scale(levels[0]),
+        args=Context(process, corrector_keys, constraint_keys),
+        stepsize_controller=diffrax.StepTo(clock) if controller is None else controller,
+        saveat=saveat,
+        adjoint=adjoint,
+        max_steps=len(levels) - 1 if controller is None else max_steps,
+        progress_meter=meter,
+    )
+    y = (solution.ys[0] if save else solution.ys)[-1]
+    xbar = y / process.scale(levels[-1])
+    nfe = _evaluations(solver, solution.stats["num_steps"], controller)
+    if final == "tweedie":
+        xbar = process.denoised(levels[-1], xbar)
+        nfe = None if nfe is None else nfe + 1
+    return Samples(xbar, nfe, _trajectory(process, kept, solution.ys[1]) if save else None)
+
+
+def _trajectory(process: AbstractProcess, clock: Array, ys: Array) -> Trajectory:
+    s = process.level(clock)
+    xbar = ys / expand(process.scale(s), ys)
+    denoised = jax.lax.map(lambda pair: process.denoised(*pair), (s, xbar))
+    return Trajectory(s, xbar * expand(process.sde.alpha(process.sde.t(s)), xbar), denoised)
+
+
+def _evaluations(solver: diffrax.AbstractSolver, steps: Array, controller) -> Array | None:
+    """Count the evaluations of the score function from the number of steps."""
+    if type(solver) is PredictorCorrector:
+        # The predictor is told that the state jumped, so it evaluates its first stage anew each step.
+        each = _evaluations_per_step(solver.solver)
+        extra = 0 if solver.corrector is None else solver.corrector.steps
+        return None if each is None else steps * (each + extra)
+    each = _evaluations_per_step(solver)
+    if each is None:
+        return None
+    tableau = getattr(solver, "tableau", None)
+    if tableau is not None and tableau.fsal:
+        # The last stage is the next step's first; choosing the first adaptive step takes two more.
+        return steps * (each - 1) + 1 + (0 if controller is None else 2)
+    return steps * each + (0 if controller is None else 2)
+
+
+def _evaluations_per_step(solver: diffrax.AbstractSolver) -> int | None:
+    if isinstance(solver, diffrax.Euler):
+        return 1
+    if isinstance(solver, diffrax.AbstractERK):
+        return solver.tableau.num_stages
+    return getattr(solver, "evaluations_per_step", None)
+
+
+def _levels(process: AbstractProcess, schedule, steps: int | None, adaptive: bool):
+    """Return the noise levels of the steps, or the two ends of an adaptive solve, checked."""
+    low, high = level_range(process.sde)
+    if adaptive and steps is not None:
+        raise ValueError(f"give either steps or tolerances, got steps={steps} and rtol or atol")
+    if schedule is None or callable(schedule):
+        if adaptive:
+            return np.array([high, low])
+        if steps is None:
+            raise ValueError("say where the steps are: steps=..., schedule=... or rtol=..., atol=...")
+        schedule = (karras if schedule is None else schedule)(process.sde, steps)
+    elif steps is not None and steps != len(schedule) - 1:
+        raise ValueError(f"steps={steps} contradicts a schedule of {len(schedule) - 1} steps")
+    if isinstance(schedule, jax.core.Tracer):
+        return schedule[jnp.array([0, -1])] if adaptive else schedule
+    s = np.asarray(schedule)
+    if s.ndim != 1 or len(s) < 2 or not np.all(np.diff(s) < 0):
+        raise ValueError(f"schedule must be at least two decreasing noise levels, got {s}")
+    if s[0] > high * (1 + 1e-5) or s[-1] < 0:
+        raise ValueError(
+            f"schedule must lie between 0 and the SDE's largest level {high:g}, got {s[0]} to {s[-1]}"
+        )
+    return s[[0, -1]] if adaptive else s
+
+
+def _fit_solver(process: AbstractProcess, solver, adaptive: bool, rtol, atol) -> diffrax.AbstractSolver:
+    """Return the solver to use, or say why the one given cannot serve."""
+    stochastic = isinstance(process, ReverseSDE)
+    if adaptive:
+        if rtol is None or atol is None or not (rtol > 0 and atol > 0):
+            raise ValueError(f"adaptive steps need rtol > 0 and atol > 0, got rtol={rtol}, atol={atol}")
+        if stochastic:
+            raise ValueError(
+                "adaptive steps need a ProbabilityFlow, got a ReverseSDE; give it steps or a schedule"
+            )
+        solver = diffrax.Tsit5() if solver is None else solver
+        if not isinstance(solver, diffrax.AbstractAdaptiveSolver):
+            raise ValueError(
+                f"adaptive steps need a solver with an error estimate such as diffrax.Tsit5(), got "
+                f"{type(solver).__name__}; give it steps or a schedule"
+            )
+    if solver is None:
+        if stochastic:
+            solver = diffrax.Euler()
+        else:
+            solver = DPMSolverPP() if isinstance(process.coordinates, NoiseLevel) else diffrax.Heun()
+    inner = solver.solver if type(solver) is PredictorCorrector else solver
+    if isinstance(inner, DPMSolverPP) and not (
+        isinstance(process, ProbabilityFlow) and isinstance(process.coordinates, NoiseLevel)
+    ):
+        raise ValueError(
+            "DPMSolverPP integrates a ProbabilityFlow in the chart NoiseLevel, got "
+            f"{type(process).__name__}; use diffrax.Euler() or PredictorCorrector() for a ReverseSDE"
+        )
+    if stochastic and not isinstance(inner, diffrax.AbstractItoSolver | diffrax.AbstractStratonovichSolver):
+        raise ValueError(
+            f"{type(inner).__name__} integrates ODEs: use it with a ProbabilityFlow, or diffrax.Euler() or "
+            "PredictorCorrector() with a ReverseSDE"
+        )
+    return solver
+
+
+def _with_constraint(solver: diffrax.AbstractSolver, constraint: Constraint) -> PredictorCorrector:
+    if type(solver) is PredictorCorrector:
+        return PredictorCorrector(solver.solver, solver.corrector, constraint)
+    return PredictorCorrector(solver, None, constraint)

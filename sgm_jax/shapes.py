@@ -1,0 +1,53 @@
+"""Shape aliases used in every signature, and the one broadcasting rule of the library.
+
+Arrays are batched along their first axis; a time or noise level is a scalar or one number an example.
+"""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+Batch: TypeAlias = Float[Array, "b ..."]
+PerExample: TypeAlias = Float[Array, " b"]
+Level: TypeAlias = Float[Array, "..."] | float
+PRNGKey: TypeAlias = Key[Array, ""]
+PRNGKeys: TypeAlias = Key[Array, " b"]
+ScoreFn: TypeAlias = Callable[[Level, Batch], Batch]
+
+
+def expand(value: Level, like: Batch) -> Array:
+    """Reshape a scalar or [b] `value` so that it broadcasts against `like` [b, ...]."""
+    value = jnp.asarray(value, like.dtype)
+    return value if value.ndim == 0 else value.reshape(value.shape + (1,) * (like.ndim - value.ndim))
+
+
+def sum_per_example(x: Batch) -> PerExample:
+    """Sum over every axis but the first."""
+    return jnp.sum(x.reshape(x.shape[0], -1), axis=1)
+
+
+def dimension(x: Batch) -> int:
+    """Count the numbers in one example of `x`."""
+    return x[0].size
+
+
+def per_example_keys(key: PRNGKey | PRNGKeys, count: int) -> PRNGKeys:
+    """Derive one key an example, so that an example's randomness does not depend on the batch around it.
+
+    Args:
+        key: one key, from which example `i` gets `fold_in(key, i)`, or already one key an example.
+        count: number of examples.
+
+    Raises:
+        ValueError: if `key` holds neither one key nor `count` keys.
+    """
+    if key.ndim == 0:
+        return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(count))
+    if key.shape != (count,):
+        raise ValueError(
+            f"key must be one PRNG key or one an example ({count}), got keys of shape {key.shape}"
+        )
+    return key
