@@ -12,8 +12,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from sgm_jax.naming import choose
 from sgm_jax.sampling.charts import AbstractChart, Angle
 from sgm_jax.sampling.processes import ProbabilityFlow
+from sgm_jax.sampling.solve import evaluations
 from sgm_jax.sde import AbstractSDE
 from sgm_jax.shapes import (
     Batch,
@@ -34,12 +36,12 @@ class Likelihood(eqx.Module):
     Args:
         log_prob: log density of each example, in nats [b].
         latent: each example's latent code, standard Gaussian under the model [b, ...].
-        nfe: evaluations of the score function (each with its divergence).
+        nfe: evaluations of the score function, each with its divergence; None for implicit solvers.
     """
 
     log_prob: PerExample
     latent: Batch
-    nfe: Array
+    nfe: Array | None
 
 
 def rademacher(key: PRNGKey, shape: tuple[int, ...]) -> Array:
@@ -133,11 +135,7 @@ def log_likelihood(
         Song et al., 2021, appendix D.2.
     """
     if isinstance(divergence, str):
-        if divergence not in DIVERGENCES:
-            raise ValueError(
-                f"divergence must be an object or one of {', '.join(DIVERGENCES)}, got {divergence!r}"
-            )
-        divergence = DIVERGENCES[divergence]
+        divergence = choose("divergence", divergence, DIVERGENCES)
     _check_tolerances(rtol, atol)
     process = ProbabilityFlow(sde, score_fn, Angle() if chart is None else chart)
     keys = per_example_keys(key, x.shape[0])
@@ -211,7 +209,7 @@ def _log_likelihood(keys, process, x, divergence, controller, solver, adjoint, m
         solver,
         t0=process.clock(low),
         t1=process.clock(high),
-        dt0=None,
+        dt0=0.01 * (process.clock(high) - process.clock(low)),
         y0=(x * process.scale(low), jnp.zeros(x.shape[0], x.dtype)),
         stepsize_controller=controller,
         adjoint=adjoint,
@@ -224,9 +222,7 @@ def _log_likelihood(keys, process, x, divergence, controller, solver, adjoint, m
     log_normal = -0.5 * (sum_per_example(latent**2) + dimension(x) * jnp.log(2 * jnp.pi))
     volume = jnp.log(process.scale(low)) - jnp.log(process.scale(high)) - jnp.log(spread)
     log_prob = log_normal + gained + dimension(x) * volume
-    stages = solver.tableau.num_stages if isinstance(solver, diffrax.AbstractERK) else 1
-    reused = isinstance(solver, diffrax.AbstractERK) and solver.tableau.fsal
-    nfe = solution.stats["num_steps"] * (stages - reused) + reused + 2
+    nfe = evaluations(solver, solution.stats["num_steps"])
     return Likelihood(log_prob, latent, nfe)
 
 
@@ -262,7 +258,7 @@ def _carry(process, x, ends, controller, solver, adjoint, max_steps) -> Batch:
         solver,
         t0=process.clock(sde.s(start)),
         t1=process.clock(sde.s(stop)),
-        dt0=None,
+        dt0=0.01 * (process.clock(sde.s(stop)) - process.clock(sde.s(start))),
         y0=x * factor(start),
         stepsize_controller=controller,
         adjoint=adjoint,

@@ -4,15 +4,15 @@ Losses are `w(t) / 2 * |noise_estimate - noise|**2`, summed over an example's co
 distribution of the times are independent choices, each a function that can be replaced.
 """
 
-import difflib
 from collections.abc import Callable
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
 from jax.scipy.special import ndtri
+from jaxtyping import Array
 
+from sgm_jax.naming import choose
 from sgm_jax.sde import AbstractSDE
 from sgm_jax.shapes import Batch, Level, PerExample, PRNGKey, ScoreFn, expand, sum_per_example
 
@@ -123,13 +123,7 @@ def as_weighting(weighting: str | Weighting) -> Weighting:
     """
     if not isinstance(weighting, str):
         return weighting
-    if weighting not in WEIGHTINGS:
-        near = difflib.get_close_matches(weighting, WEIGHTINGS, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(
-            f"weighting must be a function or one of {', '.join(WEIGHTINGS)}, got {weighting!r}{hint}"
-        )
-    return WEIGHTINGS[weighting]
+    return choose("weighting", weighting, WEIGHTINGS)
 
 
 def denoising_score_matching(

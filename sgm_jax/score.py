@@ -5,7 +5,6 @@ in `x_t = alpha x0 + sigma noise`. One table of the coefficients `(a, b)` theref
 """
 
 import abc
-import difflib
 from collections.abc import Callable
 
 import equinox as eqx
@@ -13,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from sgm_jax.naming import choose
 from sgm_jax.sde import AbstractSDE
 from sgm_jax.shapes import Batch, Level, ScoreFn, expand
 
@@ -138,11 +138,7 @@ def as_prediction(prediction: str | AbstractPrediction) -> AbstractPrediction:
     """
     if isinstance(prediction, AbstractPrediction):
         return prediction
-    if prediction not in PREDICTIONS:
-        near = difflib.get_close_matches(str(prediction), PREDICTIONS, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"prediction must be one of {', '.join(PREDICTIONS)}, got {prediction!r}{hint}")
-    return PREDICTIONS[prediction]()
+    return choose("prediction", prediction, PREDICTIONS)()
 
 
 def convert(
@@ -158,7 +154,25 @@ def convert(
     return as_prediction(target).join(sde, t, x0, noise)
 
 
-def as_score(sde: AbstractSDE, prediction: str | AbstractPrediction, network: Callable) -> ScoreFn:
+class NetworkScore(eqx.Module):
+    """The score function of a network: see `as_score`.
+
+    A pytree: with `network = jax.tree_util.Partial(apply, params)` the parameters are its leaves, so that compiled
+    functions taking it need no recompilation when only the parameters change.
+    """
+
+    sde: AbstractSDE
+    prediction: AbstractPrediction
+    network: Callable
+
+    def __call__(self, t: Level, x: Batch) -> Batch:
+        t = jnp.broadcast_to(jnp.asarray(t, x.dtype), x.shape[:1])
+        output = self.network(*self.prediction.inputs(self.sde, t, x))
+        _, noise = self.prediction.split(self.sde, t, x, output)
+        return -noise / expand(self.sde.sigma(t), x)
+
+
+def as_score(sde: AbstractSDE, prediction: str | AbstractPrediction, network: Callable) -> NetworkScore:
     """Make a score function `score_fn(t, x) -> score` [b, ...] of a network.
 
     Args:
@@ -166,15 +180,11 @@ def as_score(sde: AbstractSDE, prediction: str | AbstractPrediction, network: Ca
         prediction: what the network estimates: a name in `PREDICTIONS` or an `AbstractPrediction`.
         network: `network(label, x) -> output` with `label` [b] (the time `t`, or what the prediction prescribes),
             `x` and output [b, ...].
+
+    Raises:
+        ValueError: if the prediction's name is unknown.
     """
-    prediction = as_prediction(prediction)
-
-    def score_fn(t, x):
-        t = jnp.broadcast_to(jnp.asarray(t, x.dtype), x.shape[:1])
-        _, noise = prediction.split(sde, t, x, network(*prediction.inputs(sde, t, x)))
-        return -noise / expand(sde.sigma(t), x)
-
-    return score_fn
+    return NetworkScore(sde, as_prediction(prediction), network)
 
 
 def as_denoiser(sde: AbstractSDE, score_fn: ScoreFn) -> Callable[[Level, Batch], Batch]:

@@ -147,8 +147,7 @@ class _LinearBeta(AbstractSDE):
         if all(isinstance(b, int | float) for b in (self.beta_min, self.beta_max)):
             _require(
                 0 <= self.beta_min < self.beta_max,
-                f"rates must satisfy 0 <= beta_min < beta_max, got beta_min={self.beta_min}, "
-                f"beta_max={self.beta_max}",
+                f"rates must satisfy 0 <= beta_min < beta_max, got beta_min={self.beta_min}, beta_max={self.beta_max}",
             )
 
     def integrated_beta(self, t: Level) -> Array:
@@ -308,9 +307,7 @@ class Cosine(AbstractSDE):
         start = rate * self.offset
         end = jnp.hypot(jnp.tan(start), s / jnp.cos(start))
         # arctan(a) - arctan(b) with a^2 - b^2 = (s / cos(start))^2 known exactly.
-        difference = jnp.square(s / jnp.cos(start)) / jnp.maximum(
-            end + jnp.tan(start), jnp.finfo(s.dtype).tiny
-        )
+        difference = jnp.square(s / jnp.cos(start)) / jnp.maximum(end + jnp.tan(start), jnp.finfo(s.dtype).tiny)
         return jnp.arctan2(difference, 1 + end * jnp.tan(start)) / rate
 
     @property

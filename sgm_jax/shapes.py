@@ -8,11 +8,12 @@ from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key
 
 Batch: TypeAlias = Float[Array, "b ..."]
 PerExample: TypeAlias = Float[Array, " b"]
-Level: TypeAlias = Float[Array, "..."] | float
+Level: TypeAlias = Float[Array, "..."] | Float[np.ndarray, "..."] | np.floating | float
 PRNGKey: TypeAlias = Key[Array, ""]
 PRNGKeys: TypeAlias = Key[Array, " b"]
 ScoreFn: TypeAlias = Callable[[Level, Batch], Batch]
@@ -47,7 +48,5 @@ def per_example_keys(key: PRNGKey | PRNGKeys, count: int) -> PRNGKeys:
     if key.ndim == 0:
         return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(count))
     if key.shape != (count,):
-        raise ValueError(
-            f"key must be one PRNG key or one an example ({count}), got keys of shape {key.shape}"
-        )
+        raise ValueError(f"key must be one PRNG key or one an example ({count}), got keys of shape {key.shape}")
     return key

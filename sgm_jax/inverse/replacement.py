@@ -65,13 +65,12 @@ def inpaint(
             finite.
     """
     mask = jnp.asarray(mask)
-    if jnp.broadcast_shapes(mask.shape, known.shape) != known.shape:
+    aligned = zip(mask.shape[::-1], known.shape[::-1], strict=False)
+    if mask.ndim > known.ndim or any(m not in (1, k) for m, k in aligned):
         raise ValueError(f"mask must broadcast against known {known.shape}, got {mask.shape}")
     if not isinstance(mask, jax.core.Tracer) and not bool(jnp.all((mask == 0) | (mask == 1))):
         raise ValueError(f"mask must hold only 0 and 1, got values from {mask.min()} to {mask.max()}")
-    if not isinstance(known, jax.core.Tracer) and not bool(
-        jnp.all(jnp.isfinite(jnp.where(mask > 0, known, 0)))
-    ):
+    if not isinstance(known, jax.core.Tracer) and not bool(jnp.all(jnp.isfinite(jnp.where(mask > 0, known, 0)))):
         raise ValueError("known must be finite wherever mask is 1, got NaN or infinity")
     mask = jnp.broadcast_to(mask, known.shape)
     known = jnp.where(mask > 0, known, 0)

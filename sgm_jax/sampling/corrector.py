@@ -116,6 +116,11 @@ class PredictorCorrector(diffrax.AbstractWrappedSolver):
     def term_compatible_contr_kwargs(self):
         return self.solver.term_compatible_contr_kwargs
 
+    @property
+    def scan_kind(self):
+        # diffrax sets this field of Runge-Kutta solvers, and takes a wrapper for what it wraps.
+        return self.solver.scan_kind
+
     def order(self, terms):
         return self.solver.order(terms)
 

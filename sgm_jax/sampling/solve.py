@@ -1,7 +1,5 @@
 """Draw samples: any process, any diffrax solver, fixed or adaptive steps."""
 
-from typing import Literal
-
 import diffrax
 import equinox as eqx
 import jax
@@ -59,7 +57,7 @@ def sample(
     atol: float | None = None,
     x_init: Batch | None = None,
     constraint: Constraint | None = None,
-    final: Literal["tweedie", "none"] = "tweedie",
+    final: str = "tweedie",
     save: int = 0,
     noise: NoiseSource = per_example_noise,
     adjoint: diffrax.AbstractAdjoint | None = None,
@@ -132,9 +130,7 @@ def sample(
 
 
 @eqx.filter_jit
-def _solve(
-    keys, process, levels, x_init, solver, controller, noise, adjoint, meter, shape, final, save, max_steps
-):
+def _solve(keys, process, levels, x_init, solver, controller, noise, adjoint, meter, shape, final, save, max_steps):
     sde = process.sde
     streams = jax.vmap(lambda key: jax.random.split(key, 4))(keys)
     prior_keys, path_keys, corrector_keys, constraint_keys = (streams[:, i] for i in range(4))
@@ -159,7 +155,8 @@ def _solve(
         solver,
         t0=clock[0],
         t1=clock[-1],
-        dt0=None,
+        # Left alone, diffrax would start with a step of 0.01 whatever the clock's scale.
+        dt0=None if controller is None else 0.01 * (clock[-1] - clock[0]),
         y0=xbar * process.scale(levels[0]),
         args=Context(process, corrector_keys, constraint_keys),
         stepsize_controller=diffrax.StepTo(clock) if controller is None else controller,
@@ -170,7 +167,7 @@ def _solve(
     )
     y = (solution.ys[0] if save else solution.ys)[-1]
     xbar = y / process.scale(levels[-1])
-    nfe = _evaluations(solver, solution.stats["num_steps"], controller)
+    nfe = evaluations(solver, solution.stats["num_steps"])
     if final == "tweedie":
         xbar = process.denoised(levels[-1], xbar)
         nfe = None if nfe is None else nfe + 1
@@ -184,24 +181,23 @@ def _trajectory(process: AbstractProcess, clock: Array, ys: Array) -> Trajectory
     return Trajectory(s, xbar * expand(process.sde.alpha(process.sde.t(s)), xbar), denoised)
 
 
-def _evaluations(solver: diffrax.AbstractSolver, steps: Array, controller) -> Array | None:
+def evaluations(solver: diffrax.AbstractSolver, steps: Array) -> Array | None:
     """Count the evaluations of the score function from the number of steps."""
     if type(solver) is PredictorCorrector:
         # The predictor is told that the state jumped, so it evaluates its first stage anew each step.
-        each = _evaluations_per_step(solver.solver)
+        each = evaluations_per_step(solver.solver)
         extra = 0 if solver.corrector is None else solver.corrector.steps
         return None if each is None else steps * (each + extra)
-    each = _evaluations_per_step(solver)
+    each = evaluations_per_step(solver)
     if each is None:
         return None
     tableau = getattr(solver, "tableau", None)
     if tableau is not None and tableau.fsal:
-        # The last stage is the next step's first; choosing the first adaptive step takes two more.
-        return steps * (each - 1) + 1 + (0 if controller is None else 2)
-    return steps * each + (0 if controller is None else 2)
+        return steps * (each - 1) + 1  # a step's last stage is the next one's first
+    return steps * each
 
 
-def _evaluations_per_step(solver: diffrax.AbstractSolver) -> int | None:
+def evaluations_per_step(solver: diffrax.AbstractSolver) -> int | None:
     if isinstance(solver, diffrax.Euler):
         return 1
     if isinstance(solver, diffrax.AbstractERK):
@@ -228,9 +224,7 @@ def _levels(process: AbstractProcess, schedule, steps: int | None, adaptive: boo
     if s.ndim != 1 or len(s) < 2 or not np.all(np.diff(s) < 0):
         raise ValueError(f"schedule must be at least two decreasing noise levels, got {s}")
     if s[0] > high * (1 + 1e-5) or s[-1] < 0:
-        raise ValueError(
-            f"schedule must lie between 0 and the SDE's largest level {high:g}, got {s[0]} to {s[-1]}"
-        )
+        raise ValueError(f"schedule must lie between 0 and the SDE's largest level {high:g}, got {s[0]} to {s[-1]}")
     return s[[0, -1]] if adaptive else s
 
 
@@ -241,9 +235,7 @@ def _fit_solver(process: AbstractProcess, solver, adaptive: bool, rtol, atol) ->
         if rtol is None or atol is None or not (rtol > 0 and atol > 0):
             raise ValueError(f"adaptive steps need rtol > 0 and atol > 0, got rtol={rtol}, atol={atol}")
         if stochastic:
-            raise ValueError(
-                "adaptive steps need a ProbabilityFlow, got a ReverseSDE; give it steps or a schedule"
-            )
+            raise ValueError("adaptive steps need a ProbabilityFlow, got a ReverseSDE; give it steps or a schedule")
         solver = diffrax.Tsit5() if solver is None else solver
         if not isinstance(solver, diffrax.AbstractAdaptiveSolver):
             raise ValueError(

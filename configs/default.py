@@ -1,0 +1,111 @@
+"""Every field there is, with its default. Other configs start from this one.
+
+A field that is None is left to the default of whatever it belongs to; options that do not belong to the object
+named in their section are refused.
+"""
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+
+def get_config() -> ConfigDict:
+    config = ConfigDict()
+    config.seed = 0
+
+    config.data = ConfigDict()
+    config.data.name = "mnist"  # see docs/data.md for the names and their options
+    config.data.low = -1.0  # the range that 8-bit data are mapped to
+    config.data.high = 1.0
+    config.data.path = placeholder(str)
+    config.data.size = placeholder(int)
+    config.data.channels = placeholder(int)
+    config.data.test_fraction = placeholder(float)
+    config.data.dataset = placeholder(str)
+    config.data.data_dir = placeholder(str)
+    config.data.train_split = placeholder(str)
+    config.data.test_split = placeholder(str)
+    config.data.image_key = placeholder(str)
+    config.data.label_key = placeholder(str)
+
+    config.sde = ConfigDict()
+    config.sde.name = "vp"  # cosine, edm, rectified_flow, subvp, ve, vp
+    config.sde.t_min = placeholder(float)
+    config.sde.t_max = placeholder(float)
+    config.sde.beta_min = placeholder(float)
+    config.sde.beta_max = placeholder(float)
+    config.sde.sigma_min = placeholder(float)
+    config.sde.sigma_max = placeholder(float)
+    config.sde.offset = placeholder(float)
+
+    config.network = ConfigDict()
+    config.network.name = "unet"
+
+    config.prediction = ConfigDict()
+    config.prediction.name = "noise"  # score, noise, denoised, velocity, flow, edm
+    config.prediction.sigma_data = placeholder(float)
+
+    config.weighting = ConfigDict()
+    config.weighting.name = "noise"  # noise, likelihood, edm, min_snr
+    config.weighting.sigma_data = placeholder(float)
+    config.weighting.gamma = placeholder(float)
+
+    config.times = ConfigDict()
+    config.times.name = "uniform"  # uniform, log_normal
+    config.times.quantiles = "stratified"  # stratified, independent
+    config.times.mean = placeholder(float)
+    config.times.std = placeholder(float)
+
+    config.optimizer = ConfigDict()
+    config.optimizer.name = "adam"  # adam, adamw, lion, muon, radam, sgd
+    config.optimizer.learning_rate = 2e-4
+    config.optimizer.schedule = "constant"  # constant, cosine, linear
+    config.optimizer.warmup = 0  # steps
+    config.optimizer.clip = 1.0  # largest gradient norm
+    config.optimizer.b1 = placeholder(float)
+    config.optimizer.b2 = placeholder(float)
+    config.optimizer.eps = placeholder(float)
+    config.optimizer.weight_decay = placeholder(float)
+
+    config.train = ConfigDict()
+    config.train.batch_size = 128
+    config.train.steps = 100_000
+    config.train.accumulate = 1  # slices a batch is worked through in
+    config.train.ema_rate = 0.999
+    config.train.augmentation = "none"  # none, flip
+    config.train.log_every = 50
+    config.train.eval_every = 1000
+    config.train.eval_examples = 512
+    config.train.checkpoint_every = 1000
+    config.train.keep = 2  # checkpoints
+
+    config.sampling = ConfigDict()
+    config.sampling.process = "probability_flow"  # probability_flow, reverse_sde
+    config.sampling.eta = 1.0  # noise strength of reverse_sde
+    config.sampling.solver = "dpm_solver_pp"
+    config.sampling.schedule = "karras"  # karras, uniform_log_snr, uniform_time
+    config.sampling.steps = 24
+    config.sampling.rho = placeholder(float)
+    config.sampling.s_min = placeholder(float)
+    config.sampling.s_max = placeholder(float)
+    config.sampling.t_min = placeholder(float)
+    config.sampling.rtol = placeholder(float)  # adaptive steps: set these two, and steps to None
+    config.sampling.atol = placeholder(float)
+    config.sampling.count = 500
+    config.sampling.batch_size = 100
+
+    config.likelihood = ConfigDict()
+    config.likelihood.count = 128  # held-out examples
+    config.likelihood.batch_size = 64
+    config.likelihood.probes = 1
+    config.likelihood.rtol = 1e-3
+    config.likelihood.atol = 1e-3
+    config.likelihood.data_scale = 0.5  # standard deviation of the data, in the model's range
+
+    config.inverse = ConfigDict()
+    config.inverse.count = 6  # held-out examples
+    config.inverse.draws = 3  # completions of each
+    config.inverse.mask = "lower_half"  # lower_half, right_half, box, random
+    config.inverse.steps = 100
+    config.inverse.snr = 0.16
+    config.inverse.corrector_steps = 1
+    return config

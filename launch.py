@@ -1,0 +1,76 @@
+"""Train, sample, score and report: `python launch.py --config=configs/mnist.py --workdir=runs/mnist --mode=run`."""
+
+import os
+import pathlib
+import sys
+import traceback
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+MODES = ("run", "train", "sample", "likelihood", "inverse", "evaluate")
+HELP = f"""usage: python launch.py [--config=FILE[:smoke]] [--workdir=FOLDER] [--mode=MODE] [--config.FIELD=VALUE ...]
+
+  --config   experiment to run                            (configs/mnist.py; ':smoke' is a one-minute version)
+  --workdir  folder for checkpoints, metrics and results  (runs/<name of the config>)
+  --mode     {", ".join(MODES)}
+               run         train, sample, score and write <workdir>/report/index.html
+               train       train, or go on from the newest checkpoint in the workdir
+               sample      draw samples                         -> samples.npz, samples.png
+               likelihood  bits per dimension of held-out data  -> likelihood.json
+               inverse     inpaint held-out data                -> inverse.npz, inpainting.png
+               evaluate    quality of samples                   -> quality.json
+  --config.FIELD=VALUE  overrides one field, e.g. --config.train.steps=500 (configs/default.py lists them all)
+
+Ctrl-C and SIGTERM save a checkpoint first; the same command then goes on where it stopped.
+"""
+
+
+def fail(message: str) -> int:
+    print(f"launch.py: {message}", file=sys.stderr)
+    return 2
+
+
+def main(argv: list[str]) -> int:
+    if len(argv) > 1:
+        return fail(f"unexpected argument {argv[1]!r}; options start with --, see --help")
+    config, workdir, mode = flags.FLAGS.config, flags.FLAGS.workdir, flags.FLAGS.mode
+    config_file = config_flags.get_config_filename(flags.FLAGS["config"])
+    workdir = pathlib.Path(workdir or pathlib.Path("runs") / pathlib.Path(config_file.split(":")[0]).stem)
+
+    from sgm_jax import modes
+    from sgm_jax.experiment import Experiment
+    from sgm_jax.training import CheckpointMismatch, TrainingDiverged
+
+    try:
+        modes.check_workdir(workdir)
+        experiment = Experiment.from_config(config)
+    except (ValueError, OSError) as error:
+        return fail(str(error))
+    try:
+        return modes.MODES[mode](experiment, workdir)
+    except (CheckpointMismatch, TrainingDiverged, FileNotFoundError) as error:
+        return fail(str(error))
+    except OSError as error:
+        return fail(f"{error}; the last checkpoint in {workdir} is kept")
+
+
+def start() -> None:
+    if "--help" in sys.argv or "-h" in sys.argv:
+        print(HELP, end="")
+        sys.exit(0)
+    flags.DEFINE_string("workdir", None, "folder for checkpoints, metrics and results")
+    flags.DEFINE_enum("mode", "run", MODES, "what to do")
+    config_flags.DEFINE_config_file("config", "configs/mnist.py", "experiment", lock_config=True)
+    logging.set_verbosity(logging.WARNING)
+    try:
+        argv = flags.FLAGS(sys.argv)
+    except (flags.Error, AttributeError, KeyError, ValueError, TypeError, OSError) as error:
+        if "SGM_JAX_TRACEBACK" in os.environ:
+            traceback.print_exc()
+        sys.exit(fail(" ".join(str(error.args[0] if error.args else error).split())))
+    sys.exit(main(argv))
+
+
+if __name__ == "__main__":
+    start()

@@ -1,0 +1,269 @@
+"""The one place where a config turns into objects."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, PyTree
+from ml_collections import ConfigDict
+
+from sgm_jax import data as datasets
+from sgm_jax import objectives, sampling, sde
+from sgm_jax.naming import choose, construct
+from sgm_jax.networks import MLP, UNet
+from sgm_jax.scaling import Scaling
+from sgm_jax.score import PREDICTIONS, AbstractPrediction, NetworkScore
+from sgm_jax.shapes import PRNGKey
+from sgm_jax.training import Schedule, TrainState, init_state, make_train_step
+from sgm_jax.training.optimizers import OPTIMIZERS, SCHEDULES, with_clipping
+
+SDES = {
+    "cosine": sde.Cosine,
+    "edm": sde.EDM,
+    "rectified_flow": sde.RectifiedFlow,
+    "subvp": sde.SubVP,
+    "ve": sde.VE,
+    "vp": sde.VP,
+}
+NETWORKS = {"mlp": MLP, "unet": UNet}
+WEIGHTINGS = {
+    "edm": objectives.EDMWeighting,
+    "likelihood": lambda: objectives.likelihood_weighting,
+    "min_snr": objectives.MinSNRWeighting,
+    "noise": lambda: objectives.noise_weighting,
+}
+TIMES = {"log_normal": objectives.LogNormalTimes, "uniform": objectives.UniformTimes}
+QUANTILES = {
+    "independent": objectives.independent_quantiles,
+    "stratified": objectives.stratified_quantiles,
+}
+PROCESSES = {"probability_flow": sampling.ProbabilityFlow, "reverse_sde": sampling.ReverseSDE}
+SOLVERS = {
+    "bosh3": diffrax.Bosh3,
+    "dopri5": diffrax.Dopri5,
+    "dopri8": diffrax.Dopri8,
+    "dpm_solver_pp": sampling.DPMSolverPP,
+    "euler": diffrax.Euler,
+    "heun": diffrax.Heun,
+    "midpoint": diffrax.Midpoint,
+    "predictor_corrector": sampling.PredictorCorrector,
+    "ralston": diffrax.Ralston,
+    "tsit5": diffrax.Tsit5,
+}
+SCHEDULE_FUNCTIONS = {
+    "karras": sampling.karras,
+    "uniform_log_snr": sampling.uniform_log_snr,
+    "uniform_time": sampling.uniform_time,
+}
+
+
+def identity(key: PRNGKey, x: Array) -> Array:
+    """Leave the data as they are."""
+    return x
+
+
+def flip_horizontally(key: PRNGKey, images: Array) -> Array:
+    """Mirror each image [b, h, w, c] left to right with probability one half."""
+    mirrored = jax.random.bernoulli(key, shape=(images.shape[0], 1, 1, 1))
+    return jnp.where(mirrored, images[:, :, ::-1], images)
+
+
+AUGMENTATIONS = {"none": identity, "flip": flip_horizontally}
+
+
+def build(what: str, section: Mapping[str, Any], table: Mapping[str, Callable], **options) -> Any:
+    """Construct what `section.name` names with the section's other entries that are set.
+
+    Raises:
+        ValueError: if the name is unknown or an entry is not an option of what is named, with the nearest match.
+    """
+    constructor = choose(f"{what}.name", section["name"], table)
+    rest = {key: value for key, value in section.items() if key != "name"}
+    return construct(f"{what} {section['name']!r}", constructor, rest | options)
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """The objects of one experiment. Make it with `from_config`, which checks everything before any long work."""
+
+    config: ConfigDict
+    dataset: datasets.Dataset
+    scaling: Scaling
+    sde: sde.AbstractSDE
+    network: Any
+    prediction: AbstractPrediction
+    weighting: Callable
+    times: Callable
+    augmentation: Callable
+    learning_rate: Callable
+    optimizer: optax.GradientTransformation
+    schedule: Schedule
+
+    @classmethod
+    def from_config(cls, config: ConfigDict) -> "Experiment":
+        """Build everything a config names.
+
+        Raises:
+            ValueError: if a name, option or number in the config is not allowed, or the data are not usable.
+        """
+        train = config.train
+        for name, value in (("train.batch_size", train.batch_size), ("train.accumulate", train.accumulate)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        if train.batch_size % train.accumulate:
+            raise ValueError(
+                f"train.batch_size must be a multiple of train.accumulate={train.accumulate}, got {train.batch_size}"
+            )
+        if not 0 <= train.ema_rate < 1:
+            raise ValueError(f"train.ema_rate must be in [0, 1), got {train.ema_rate}")
+        schedule = Schedule(train.steps, train.log_every, train.eval_every, train.checkpoint_every)
+        learning_rate = choose("optimizer.schedule", config.optimizer.schedule, SCHEDULES)(
+            config.optimizer.learning_rate, config.optimizer.warmup, train.steps
+        )
+        chosen = {k: v for k, v in config.optimizer.items() if k not in ("schedule", "learning_rate", "warmup", "clip")}
+        optimizer = build("optimizer", chosen, OPTIMIZERS, learning_rate=learning_rate)
+        times = {**config.times, "quantiles": choose("times.quantiles", config.times.quantiles, QUANTILES)}
+        # The cheap checks come first: reading the data may take long.
+        parts = dict(
+            sde=build("sde", config.sde, SDES),
+            prediction=build("prediction", config.prediction, PREDICTIONS),
+            weighting=build("weighting", config.weighting, WEIGHTINGS),
+            times=build("times", times, TIMES),
+            augmentation=choose("train.augmentation", train.augmentation, AUGMENTATIONS),
+        )
+        _check_sampling(config)
+        options = {k: v for k, v in config.data.items() if k not in ("name", "low", "high") and v is not None}
+        dataset = datasets.load(config.data.name, **options)
+        network = build("network", config.network, NETWORKS, **_output_size(config.network.name, dataset.shape))
+        return cls(
+            config=config,
+            dataset=dataset,
+            scaling=Scaling(dataset.levels, config.data.low, config.data.high),
+            network=network,
+            learning_rate=learning_rate,
+            optimizer=with_clipping(optimizer, config.optimizer.clip),
+            schedule=schedule,
+            **parts,
+        )
+
+    def init(self) -> TrainState:
+        """Return the initial training state, a function of the config's seed alone."""
+        example = jnp.zeros((1, *self.dataset.shape))
+        params = self.network.init(jax.random.key(self.config.seed), jnp.ones(1), example)["params"]
+        return init_state(params, self.optimizer)
+
+    def apply(self, params: PyTree, label: Array, x: Array, dropout_key: PRNGKey | None = None) -> Array:
+        """Evaluate the network; with a `dropout_key` as in training, without as in use."""
+        if dropout_key is None:
+            return self.network.apply({"params": params}, label, x)
+        return self.network.apply({"params": params}, label, x, train=True, rngs={"dropout": dropout_key})
+
+    def score_fn(self, params: PyTree) -> NetworkScore:
+        """Return the score function of the network with `params`."""
+        return NetworkScore(self.sde, self.prediction, jax.tree_util.Partial(self._apply, params))
+
+    @functools.cached_property
+    def _apply(self) -> Callable:
+        # One and the same function object each time, so that compiled samplers are found again.
+        return functools.partial(self.apply)
+
+    def loss(self, key: PRNGKey, params: PyTree, batch: dict[str, Array]) -> Array:
+        """Return the training loss of each example [b], per dimension."""
+        dropout_key, *keys = jax.random.split(key, 4)
+        network = functools.partial(self.apply, params, dropout_key=dropout_key)
+        return self._loss(keys, network, batch, self.augmentation)
+
+    def held_out_loss(self, key: PRNGKey, params: PyTree, batch: dict[str, Array]) -> Array:
+        """Return the loss of each example [b] without dropout and augmentation."""
+        return self._loss(jax.random.split(key, 3), functools.partial(self.apply, params), batch, identity)
+
+    def _loss(self, keys, network, batch, augmentation):
+        bins, augment, loss = keys
+        x0 = augmentation(augment, self.scaling.dequantise(bins, batch["x"]))
+        losses = objectives.denoising_score_matching(
+            loss,
+            self.sde,
+            NetworkScore(self.sde, self.prediction, network),
+            x0,
+            weighting=self.weighting,
+            times=self.times,
+        )
+        return losses / x0[0].size
+
+    def train_step(self) -> Callable:
+        """Return the pure training step `(state, batch) -> (state, metrics)`."""
+        train = self.config.train
+        return make_train_step(
+            self.loss,
+            self.optimizer,
+            seed=self.config.seed,
+            ema_rate=train.ema_rate,
+            accumulate=train.accumulate,
+        )
+
+    def sampler(self) -> dict[str, Any]:
+        """Return the options of `sgm_jax.sample` that the config's `sampling` section stands for."""
+        section = self.config.sampling
+        options = {"solver": _solver(section), "steps": section.steps, "rtol": section.rtol, "atol": section.atol}
+        if section.steps is not None:
+            options["schedule"] = _schedule(section)
+        return options
+
+    def process(self, params: PyTree) -> sampling.AbstractProcess:
+        """Return the process that the config's `sampling` section names, with the network's score."""
+        process = choose("sampling.process", self.config.sampling.process, PROCESSES)
+        options = {"eta": self.config.sampling.eta} if process is sampling.ReverseSDE else {}
+        return construct("sampling.process", functools.partial(process, self.sde, self.score_fn(params)), options)
+
+
+def _solver(section: ConfigDict) -> diffrax.AbstractSolver:
+    return choose("sampling.solver", section.solver, SOLVERS)()
+
+
+def _schedule(section: ConfigDict) -> Callable:
+    name = section.schedule
+    function = choose("sampling.schedule", name, SCHEDULE_FUNCTIONS)
+    options = {key: section[key] for key in ("rho", "s_min", "s_max", "t_min") if section[key] is not None}
+    if name != "karras" and options.keys() & {"rho", "s_min", "s_max"}:
+        raise ValueError(f"sampling.rho, s_min and s_max belong to the schedule 'karras', got {name!r} with {options}")
+    if name != "uniform_time" and "t_min" in options:
+        raise ValueError(f"sampling.t_min belongs to the schedule 'uniform_time', got {name!r} with {options}")
+    return functools.partial(function, **options)
+
+
+def _check_sampling(config: ConfigDict) -> None:
+    """Check the sections that are only used after training."""
+    section = config.sampling
+    choose("sampling.process", section.process, PROCESSES)
+    _solver(section)
+    _schedule(section)
+    counts = [("sampling.count", section.count), ("sampling.batch_size", section.batch_size)]
+    if section.steps is None and section.rtol is None:
+        raise ValueError("sampling needs steps, or rtol and atol, got none of them")
+    if section.steps is not None:
+        counts.append(("sampling.steps", section.steps))
+    for name in ("likelihood", "inverse"):
+        counts.append((f"{name}.count", config[name].count))
+    for name, value in [
+        *counts,
+        ("likelihood.probes", config.likelihood.probes),
+        ("inverse.steps", config.inverse.steps),
+    ]:
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+
+
+def _output_size(name: str, shape: tuple[int, ...]) -> dict[str, int]:
+    """Return the options of a network that follow from the data; an image network needs images."""
+    if name == "mlp":
+        return {"features": shape[-1]} if len(shape) == 1 else _refuse(name, "vectors [d]", shape)
+    return {} if len(shape) == 3 else _refuse(name, "images [h, w, c]", shape)
+
+
+def _refuse(name: str, wanted: str, shape: tuple[int, ...]) -> dict[str, int]:
+    raise ValueError(f"network {name!r} works on {wanted}, got data of shape {shape}")

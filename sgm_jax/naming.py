@@ -1,0 +1,41 @@
+"""Names to constructors, with errors that list what is allowed and offer the nearest match."""
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+
+def unknown(what: str, value: Any, allowed: Iterable[str]) -> ValueError:
+    """Return the error for a name that is not among `allowed`, offering the nearest one."""
+    allowed = list(allowed)
+    near = difflib.get_close_matches(str(value), allowed, 1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return ValueError(f"{what} must be one of {', '.join(allowed)}, got {value!r}{hint}")
+
+
+def choose(what: str, value: str, table: Mapping[str, Any]) -> Any:
+    """Look up a name.
+
+    Raises:
+        ValueError: if `table` lacks it.
+    """
+    if value not in table:
+        raise unknown(what, value, table)
+    return table[value]
+
+
+def construct(what: str, constructor: Callable, options: Mapping[str, Any]) -> Any:
+    """Call `constructor` with those options that are set (not None).
+
+    Raises:
+        ValueError: if an option is set that the constructor does not take.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    parameters = inspect.signature(constructor).parameters.values()
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        allowed = [p.name for p in parameters if p.kind is not p.POSITIONAL_ONLY]
+        for name in given:
+            if name not in allowed:
+                raise unknown(f"options of {what}", name, allowed)
+    return constructor(**given)

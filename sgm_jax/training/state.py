@@ -1,0 +1,93 @@
+"""The training state, and the pure step from one state to the next."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Int, PyTree
+
+from sgm_jax.shapes import PRNGKey
+
+Batch = dict[str, Array]
+Loss = Callable[[PRNGKey, PyTree, Batch], Array]
+Metrics = dict[str, Array]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TrainState:
+    """Everything that changes in training; no PRNG key, since every draw is a function of seed and step.
+
+    Args:
+        step: number of updates made.
+        params: the network's parameters.
+        ema_params: their exponential moving average, which samples are drawn with.
+        opt_state: the optimiser's state.
+    """
+
+    step: Int[Array, ""]
+    params: Any
+    ema_params: Any
+    opt_state: Any
+
+
+def init_state(params: PyTree, optimizer: optax.GradientTransformation) -> TrainState:
+    """Start from `params`, with their average at `params` too."""
+    # A copy of its own, because the step donates its input and a buffer can be donated but once.
+    return TrainState(jnp.zeros((), jnp.int32), params, jax.tree.map(jnp.copy, params), optimizer.init(params))
+
+
+def make_train_step(
+    loss_fn: Loss,
+    optimizer: optax.GradientTransformation,
+    *,
+    seed: int,
+    ema_rate: float,
+    accumulate: int = 1,
+) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+    """Make the pure function `train_step(state, batch) -> (state, metrics)`.
+
+    The moving average warms up as `min(ema_rate, (1 + step) / (10 + step))`, so that it forgets the initialisation
+    however short the run.
+
+    Args:
+        loss_fn: `loss_fn(key, params, batch) -> losses` [b].
+        optimizer: an optax optimiser.
+        seed: seed of every draw in training.
+        ema_rate: decay of the moving average a step; 0 keeps no average.
+        accumulate: number of slices the batch is worked through in, with one update at the end.
+
+    Returns:
+        The step. Its metrics are the scalars `loss` and `gradient_norm` (before clipping).
+    """
+
+    def objective(params, key, batch):
+        return jnp.mean(loss_fn(key, params, batch))
+
+    def gradients(params, key, batch):
+        if accumulate == 1:
+            return jax.value_and_grad(objective)(params, key, batch)
+        slices = jax.tree.map(lambda x: x.reshape(accumulate, x.shape[0] // accumulate, *x.shape[1:]), batch)
+
+        def add(total, pair):
+            index, part = pair
+            value = jax.value_and_grad(objective)(params, jax.random.fold_in(key, index), part)
+            return jax.tree.map(lambda a, b: a + b / accumulate, total, value), None
+
+        zero = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, params))
+        return jax.lax.scan(add, zero, (jnp.arange(accumulate), slices))[0]
+
+    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        key = jax.random.fold_in(jax.random.key(seed), state.step)
+        loss, grads = gradients(state.params, key, batch)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        rate = jnp.minimum(ema_rate, (1 + state.step) / (10 + state.step))
+        ema_params = jax.tree.map(lambda e, p: e + (1 - rate) * (p - e), state.ema_params, params)
+        metrics = {"loss": loss, "gradient_norm": optax.global_norm(grads)}
+        return TrainState(state.step + 1, params, ema_params, opt_state), metrics
+
+    return train_step
