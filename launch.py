@@ -1,11 +1,9 @@
 """Train, sample, score and report: `python launch.py --config=configs/mnist.py --workdir=runs/mnist --mode=run`."""
 
-import os
 import pathlib
 import sys
-import traceback
 
-from absl import app, flags, logging
+from absl import flags, logging
 from ml_collections import config_flags
 
 MODES = ("run", "train", "sample", "likelihood", "inverse", "evaluate")
@@ -31,6 +29,17 @@ def fail(message: str) -> int:
     return 2
 
 
+def plain(error: BaseException) -> str:
+    """Return in one line what went wrong; config_flags wraps it in layers, some of them whole tracebacks."""
+    cause = error
+    while cause.__cause__ or cause.__context__:
+        cause = cause.__cause__ or cause.__context__
+    message = str(cause) if "Traceback" in str(error) else str(error)
+    if isinstance(error, AttributeError | KeyError):
+        message = "unknown config field " + str(error.args[0]).replace("\\n", " ").replace("\\", "").replace("'", "")
+    return " ".join(message.split())
+
+
 def main(argv: list[str]) -> int:
     if len(argv) > 1:
         return fail(f"unexpected argument {argv[1]!r}; options start with --, see --help")
@@ -38,7 +47,7 @@ def main(argv: list[str]) -> int:
     config_file = config_flags.get_config_filename(flags.FLAGS["config"])
     workdir = pathlib.Path(workdir or pathlib.Path("runs") / pathlib.Path(config_file.split(":")[0]).stem)
 
-    from sgm_jax import modes
+    from sgm_jax import modes, run
     from sgm_jax.experiment import Experiment
     from sgm_jax.training import CheckpointMismatch, TrainingDiverged
 
@@ -48,8 +57,8 @@ def main(argv: list[str]) -> int:
     except (ValueError, OSError) as error:
         return fail(str(error))
     try:
-        return modes.MODES[mode](experiment, workdir)
-    except (CheckpointMismatch, TrainingDiverged, FileNotFoundError) as error:
+        return run.MODES[mode](experiment, workdir)
+    except (CheckpointMismatch, TrainingDiverged, FileNotFoundError, modes.Unsuitable) as error:
         return fail(str(error))
     except OSError as error:
         return fail(f"{error}; the last checkpoint in {workdir} is kept")
@@ -61,15 +70,19 @@ def start() -> None:
         sys.exit(0)
     flags.DEFINE_string("workdir", None, "folder for checkpoints, metrics and results")
     flags.DEFINE_enum("mode", "run", MODES, "what to do")
-    config_flags.DEFINE_config_file("config", "configs/mnist.py", "experiment", lock_config=True)
+    config_flags.DEFINE_config_file("config", None, "experiment", lock_config=True)
     logging.set_verbosity(logging.WARNING)
+    program, *arguments = sys.argv
+    if not any(argument.lstrip("-").partition("=")[0] == "config" for argument in arguments):
+        arguments.insert(0, "--config=configs/mnist.py")
     try:
-        argv = flags.FLAGS(sys.argv)
-    except (flags.Error, AttributeError, KeyError, ValueError, TypeError, OSError) as error:
-        if "SGM_JAX_TRACEBACK" in os.environ:
-            traceback.print_exc()
-        sys.exit(fail(" ".join(str(error.args[0] if error.args else error).split())))
-    sys.exit(main(argv))
+        rest = flags.FLAGS([program, *arguments])
+        config_file = config_flags.get_config_filename(flags.FLAGS["config"])
+        if not pathlib.Path(config_file).is_file():
+            raise ValueError(f"--config must name a file, got {config_file!r}")
+    except (flags.Error, AttributeError, KeyError, ValueError, TypeError, OSError, SyntaxError) as error:
+        sys.exit(fail(plain(error)))
+    sys.exit(main(rest))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from jaxtyping import Array, PyTree
 from ml_collections import ConfigDict
 
 from sgm_jax import data as datasets
-from sgm_jax import objectives, sampling, sde
+from sgm_jax import inverse, objectives, sampling, sde
 from sgm_jax.naming import choose, construct
 from sgm_jax.networks import MLP, UNet
 from sgm_jax.scaling import Scaling
@@ -139,7 +139,8 @@ class Experiment:
         _check_sampling(config)
         options = {k: v for k, v in config.data.items() if k not in ("name", "low", "high") and v is not None}
         dataset = datasets.load(config.data.name, **options)
-        network = build("network", config.network, NETWORKS, **_output_size(config.network.name, dataset.shape))
+        network = build("network", config.network, NETWORKS)
+        _check_rank(config.network.name, dataset.shape)
         return cls(
             config=config,
             dataset=dataset,
@@ -161,7 +162,7 @@ class Experiment:
         """Evaluate the network; with a `dropout_key` as in training, without as in use."""
         if dropout_key is None:
             return self.network.apply({"params": params}, label, x)
-        return self.network.apply({"params": params}, label, x, train=True, rngs={"dropout": dropout_key})
+        return self.network.apply({"params": params}, label, x, deterministic=False, rngs={"dropout": dropout_key})
 
     def score_fn(self, params: PyTree) -> NetworkScore:
         """Return the score function of the network with `params`."""
@@ -242,6 +243,7 @@ def _check_sampling(config: ConfigDict) -> None:
     choose("sampling.process", section.process, PROCESSES)
     _solver(section)
     _schedule(section)
+    choose("inverse.mask", config.inverse.mask, inverse.MASKS)
     counts = [("sampling.count", section.count), ("sampling.batch_size", section.batch_size)]
     if section.steps is None and section.rtol is None:
         raise ValueError("sampling needs steps, or rtol and atol, got none of them")
@@ -258,12 +260,8 @@ def _check_sampling(config: ConfigDict) -> None:
             raise ValueError(f"{name} must be at least 1, got {value}")
 
 
-def _output_size(name: str, shape: tuple[int, ...]) -> dict[str, int]:
-    """Return the options of a network that follow from the data; an image network needs images."""
-    if name == "mlp":
-        return {"features": shape[-1]} if len(shape) == 1 else _refuse(name, "vectors [d]", shape)
-    return {} if len(shape) == 3 else _refuse(name, "images [h, w, c]", shape)
-
-
-def _refuse(name: str, wanted: str, shape: tuple[int, ...]) -> dict[str, int]:
-    raise ValueError(f"network {name!r} works on {wanted}, got data of shape {shape}")
+def _check_rank(name: str, shape: tuple[int, ...]) -> None:
+    """Check that the network works on data of this shape."""
+    wanted, rank = ("vectors [d]", 1) if name == "mlp" else ("images [h, w, c]", 3)
+    if len(shape) != rank:
+        raise ValueError(f"network {name!r} works on {wanted}, got data of shape {shape}")

@@ -1,14 +1,8 @@
 """What the launcher can do with an experiment: one function a mode, results in the run's folder."""
 
-import contextlib
-import dataclasses
 import json
-import os
 import pathlib
-import platform
 import tempfile
-import time
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -18,14 +12,28 @@ import numpy as np
 from sgm_jax import data as datasets
 from sgm_jax import evaluation, inverse, likelihood, report, sampling
 from sgm_jax.experiment import Experiment
-from sgm_jax.naming import choose
 from sgm_jax.sampling import Angle, Langevin, PredictorCorrector
-from sgm_jax.training import Checkpoints, read_metrics
+from sgm_jax.shapes import per_example_keys
+from sgm_jax.training import Checkpoints
 from sgm_jax.training import train as train_loop
 from sgm_jax.training.checkpoint import to_json
 
 # Streams of randomness, each a function of the config's seed alone.
 TRAINING_DATA, HELD_OUT, SAMPLES, LIKELIHOOD, INVERSE, CLASSIFIER, FILM, LATENTS = range(8)
+
+
+class Unsuitable(ValueError):
+    """The data do not allow what was asked for."""
+
+
+def is_image(experiment: Experiment) -> bool:
+    """Tell whether the data are images [h, w, c]."""
+    return len(experiment.dataset.shape) == 3
+
+
+def is_labelled(experiment: Experiment) -> bool:
+    """Tell whether the data are 8-bit images with labels, so that a classifier can judge samples."""
+    return is_image(experiment) and experiment.dataset.levels == 256 and bool(experiment.dataset.num_classes)
 
 
 def check_workdir(workdir: pathlib.Path) -> None:
@@ -42,22 +50,24 @@ def check_workdir(workdir: pathlib.Path) -> None:
         raise OSError(f"workdir {str(workdir)!r} cannot be written to: {error.strerror or error}") from error
 
 
-def _key(experiment: Experiment, stream: int) -> jax.Array:
-    return jax.random.fold_in(jax.random.key(experiment.config.seed), stream)
+def stream(experiment: Experiment, number: int) -> jax.Array:
+    """Return the PRNG key of one stream of randomness."""
+    return jax.random.fold_in(jax.random.key(experiment.config.seed), number)
 
 
-def _held_out(experiment: Experiment, count: int) -> dict[str, np.ndarray]:
+def held_out_batch(experiment: Experiment, count: int) -> dict[str, np.ndarray]:
     """Return the first `count` held-out examples (or all there are) as one batch."""
     return datasets.gather(experiment.dataset.test, range(min(count, len(experiment.dataset.test))))
 
 
-def _parameters(experiment: Experiment, workdir: pathlib.Path) -> Any:
+def parameters(experiment: Experiment, workdir: pathlib.Path) -> Any:
     """Return the averaged parameters of the newest checkpoint in `workdir`."""
     with Checkpoints(workdir) as checkpoints:
         return checkpoints.restore(jax.eval_shape(experiment.init))[0].ema_params
 
 
-def _write_json(path: pathlib.Path, value: Any) -> None:
+def write_json(path: pathlib.Path, value: Any) -> None:
+    """Write a value as JSON."""
     path.write_text(json.dumps(to_json(value), indent=1) + "\n")
 
 
@@ -66,17 +76,18 @@ def _write_json(path: pathlib.Path, value: Any) -> None:
 
 def train(experiment: Experiment, workdir: pathlib.Path) -> int:
     """Train, or go on from the newest checkpoint; returns the exit code."""
-    return 0 if _train(experiment, workdir) else 1
+    return 0 if train_to_end(experiment, workdir) else 1
 
 
-def _train(experiment: Experiment, workdir: pathlib.Path) -> bool:
+def train_to_end(experiment: Experiment, workdir: pathlib.Path) -> bool:
+    """Train; returns whether all steps were made."""
     config = experiment.config
-    _write_json(workdir / "config.json", config.to_dict())
+    write_json(workdir / "config.json", config.to_dict())
     batches = datasets.training_batches(experiment.dataset.train, config.train.batch_size, seed=config.seed)
-    held_out = _held_out(experiment, config.train.eval_examples)
+    held_out = held_out_batch(experiment, config.train.eval_examples)
     # The same noise and times at every evaluation, so that the curve shows the network alone.
     held_out_loss = jax.jit(
-        lambda params: experiment.held_out_loss(_key(experiment, HELD_OUT), params, held_out).mean()
+        lambda params: experiment.held_out_loss(stream(experiment, HELD_OUT), params, held_out).mean()
     )
     outcome = train_loop(
         experiment.train_step(),
@@ -101,7 +112,7 @@ def draw(experiment: Experiment, params: Any, count: int) -> np.ndarray:
     """Draw `count` samples as raw data, in batches whose size changes nothing but memory."""
     section = experiment.config.sampling
     process, options = experiment.process(params), experiment.sampler()
-    keys = sampling.per_example_keys(_key(experiment, SAMPLES), count)
+    keys = per_example_keys(stream(experiment, SAMPLES), count)
     parts = []
     for start in range(0, count, section.batch_size):
         # A last, smaller batch is filled up so that the compiled sampler serves it too.
@@ -113,11 +124,12 @@ def draw(experiment: Experiment, params: Any, count: int) -> np.ndarray:
 
 def sample(experiment: Experiment, workdir: pathlib.Path) -> int:
     """Draw samples into `samples.npz` (and `samples.png`); returns the exit code."""
-    _save_samples(draw(experiment, _parameters(experiment, workdir), experiment.config.sampling.count), workdir)
+    save_samples(draw(experiment, parameters(experiment, workdir), experiment.config.sampling.count), workdir)
     return 0
 
 
-def _save_samples(samples: np.ndarray, workdir: pathlib.Path) -> None:
+def save_samples(samples: np.ndarray, workdir: pathlib.Path) -> None:
+    """Write samples to the run's folder."""
     np.savez_compressed(workdir / "samples.npz", x=samples)
     if samples.ndim == 4:
         report.save_png(workdir / "samples.png", report.grid(samples[:100]))
@@ -130,10 +142,10 @@ def _save_samples(samples: np.ndarray, workdir: pathlib.Path) -> None:
 def measure_likelihood(experiment: Experiment, params: Any) -> dict[str, Any]:
     """Compute bits per dimension of held-out data, uniformly dequantised."""
     section = experiment.config.likelihood
-    held_out = _held_out(experiment, section.count)["x"]
+    held_out = held_out_batch(experiment, section.count)["x"]
     count = len(held_out)
-    bin_key, probe_key = jax.random.split(_key(experiment, LIKELIHOOD))
-    keys = sampling.per_example_keys(probe_key, count)
+    bin_key, probe_key = jax.random.split(stream(experiment, LIKELIHOOD))
+    keys = per_example_keys(probe_key, count)
     x = experiment.scaling.dequantise(bin_key, jnp.asarray(held_out))
     log_prob, nfe = [], []
     for start in range(0, count, section.batch_size):
@@ -164,13 +176,14 @@ def measure_likelihood(experiment: Experiment, params: Any) -> dict[str, Any]:
 
 def measure(experiment: Experiment, workdir: pathlib.Path) -> int:
     """Write bits per dimension of held-out data to `likelihood.json`; returns the exit code."""
-    result = measure_likelihood(experiment, _parameters(experiment, workdir))
-    _save_likelihood(result, workdir)
+    result = measure_likelihood(experiment, parameters(experiment, workdir))
+    save_likelihood(result, workdir)
     return 0
 
 
-def _save_likelihood(result: dict[str, Any], workdir: pathlib.Path) -> None:
-    _write_json(workdir / "likelihood.json", result)
+def save_likelihood(result: dict[str, Any], workdir: pathlib.Path) -> None:
+    """Write likelihoods to the run's folder."""
+    write_json(workdir / "likelihood.json", result)
     print(
         f"{result['bits_per_dim']:.4f} ± {result['standard_error']:.4f} bits per dimension on {result['examples']} "
         f"held-out examples ({result['evaluations']:.0f} evaluations)"
@@ -180,58 +193,42 @@ def _save_likelihood(result: dict[str, Any], workdir: pathlib.Path) -> None:
 # --------------------------------------------------------------------------------------------- inverse problems
 
 
-def _mask(name: str, shape: tuple[int, ...], key: jax.Array) -> np.ndarray:
-    """Return the mask [h, w, 1] of that name: 1 where pixels are known."""
-    height, width = shape[:2]
-    mask = np.ones((height, width, 1), np.float32)
-    choose("inverse.mask", name, dict.fromkeys(("lower_half", "right_half", "box", "random")))
-    if name == "lower_half":
-        mask[height // 2 :] = 0
-    elif name == "right_half":
-        mask[:, width // 2 :] = 0
-    elif name == "box":
-        mask[height // 4 : height - height // 4, width // 4 : width - width // 4] = 0
-    else:
-        mask = np.asarray(jax.random.bernoulli(key, 0.25, mask.shape), np.float32)
-    return mask
-
-
 def inpaint(experiment: Experiment, params: Any) -> dict[str, np.ndarray]:
     """Complete held-out images: raw `original` [k, ...], `masked` [k, ...], `restored` [k, draws, ...]."""
     section = experiment.config.inverse
-    original = _held_out(experiment, section.count)["x"]
+    original = held_out_batch(experiment, section.count)["x"]
     known = experiment.scaling.to_model(jnp.asarray(np.repeat(original, section.draws, axis=0)))
-    mask_key, key = jax.random.split(_key(experiment, INVERSE))
-    mask = _mask(section.mask, original.shape[1:], mask_key)
+    mask_key, key = jax.random.split(stream(experiment, INVERSE))
+    mask = inverse.MASKS[section.mask](mask_key, original.shape[1:])
     out = inverse.inpaint(
         key,
         experiment.sde,
         experiment.score_fn(params),
         known,
-        jnp.asarray(mask),
+        mask,
         solver=PredictorCorrector(corrector=Langevin(section.snr, section.corrector_steps)),
         steps=section.steps,
     )
     restored = np.asarray(experiment.scaling.to_raw(out.x)).reshape(len(original), section.draws, *original.shape[1:])
     # Unknown pixels are shown in mid-grey.
-    masked = np.where(mask > 0, original, original.dtype.type(experiment.dataset.levels // 2))
+    masked = np.where(np.asarray(mask) > 0, original, original.dtype.type(experiment.dataset.levels // 2))
     return {"original": original, "masked": masked, "restored": restored}
 
 
 def invert(experiment: Experiment, workdir: pathlib.Path) -> int:
     """Inpaint held-out images into `inverse.npz` and `inpainting.png`; returns the exit code."""
-    _require_images(experiment, "inverse")
-    result = inpaint(experiment, _parameters(experiment, workdir))
+    if not is_image(experiment):
+        raise Unsuitable(f"mode 'inverse' needs images, got data of shape {experiment.dataset.shape}")
+    save_inpainting(inpaint(experiment, parameters(experiment, workdir)), workdir)
+    return 0
+
+
+def save_inpainting(result: dict[str, np.ndarray], workdir: pathlib.Path) -> None:
+    """Write inpaintings to the run's folder."""
     np.savez_compressed(workdir / "inverse.npz", **result)
     rows = [result["original"], result["masked"], *np.moveaxis(result["restored"], 1, 0)]
     report.save_png(workdir / "inpainting.png", report.grid(np.concatenate(rows), columns=len(rows[0])))
     print(f"{len(rows[0])} images inpainted in {workdir / 'inverse.npz'}")
-    return 0
-
-
-def _require_images(experiment: Experiment, mode: str) -> None:
-    if len(experiment.dataset.shape) != 3:
-        raise FileNotFoundError(f"mode {mode!r} needs images, got data of shape {experiment.dataset.shape}")
 
 
 # -------------------------------------------------------------------------------------------------- evaluation
@@ -240,9 +237,9 @@ def _require_images(experiment: Experiment, mode: str) -> None:
 def measure_quality(experiment: Experiment, samples: np.ndarray) -> dict[str, Any]:
     """Score samples against the training data in the features of a classifier trained on these."""
     training = datasets.gather(experiment.dataset.train, range(len(experiment.dataset.train)))
-    held_out = _held_out(experiment, len(samples))
+    held_out = held_out_batch(experiment, len(samples))
     classifier = evaluation.train_classifier(
-        _key(experiment, CLASSIFIER), training["x"], training["label"], experiment.dataset.num_classes
+        stream(experiment, CLASSIFIER), training["x"], training["label"], classes=experiment.dataset.num_classes
     )
     return evaluation.quality(
         classifier, samples[: len(held_out["x"])], training["x"], held_out["x"], held_out["label"]
@@ -251,15 +248,27 @@ def measure_quality(experiment: Experiment, samples: np.ndarray) -> dict[str, An
 
 def evaluate(experiment: Experiment, workdir: pathlib.Path) -> int:
     """Score fresh samples into `quality.json`; returns the exit code."""
-    samples = draw(experiment, _parameters(experiment, workdir), experiment.config.sampling.count)
-    _save_quality(measure_quality(experiment, samples), workdir)
+    if not is_labelled(experiment):
+        raise Unsuitable("mode 'evaluate' needs images with labels, on which it trains a classifier")
+    samples = draw(experiment, parameters(experiment, workdir), experiment.config.sampling.count)
+    save_quality(measure_quality(experiment, samples), workdir)
     return 0
 
 
-def _save_quality(result: dict[str, Any], workdir: pathlib.Path) -> None:
-    _write_json(workdir / "quality.json", result)
+def save_quality(result: dict[str, Any], workdir: pathlib.Path) -> None:
+    """Write quality figures to the run's folder."""
+    write_json(workdir / "quality.json", result)
     print(
         f"Fréchet distance {result['frechet']:.1f} (real held-out data: {result['frechet_floor']:.1f}), confident "
         f"{result['confident']:.0%} (real: {result['confident_floor']:.0%}), smallest class "
         f"{min(result['class_shares']):.1%}"
     )
+
+
+MODES = {
+    "train": train,
+    "sample": sample,
+    "likelihood": measure,
+    "inverse": invert,
+    "evaluate": evaluate,
+}

@@ -6,12 +6,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
-from jaxtyping import Array, Int, PyTree
+from jaxtyping import Array, PyTree
 
 from sgm_jax.shapes import PRNGKey
 
-Batch = dict[str, Array]
+Batch = dict[str, Array | np.ndarray]
 Loss = Callable[[PRNGKey, PyTree, Batch], Array]
 Metrics = dict[str, Array]
 
@@ -22,13 +23,13 @@ class TrainState:
     """Everything that changes in training; no PRNG key, since every draw is a function of seed and step.
 
     Args:
-        step: number of updates made.
+        step: number of updates made, a scalar int32.
         params: the network's parameters.
         ema_params: their exponential moving average, which samples are drawn with.
         opt_state: the optimiser's state.
     """
 
-    step: Int[Array, ""]
+    step: Any
     params: Any
     ema_params: Any
     opt_state: Any
@@ -36,6 +37,8 @@ class TrainState:
 
 def init_state(params: PyTree, optimizer: optax.GradientTransformation) -> TrainState:
     """Start from `params`, with their average at `params` too."""
+    # Strong types, so that the first step's output has the types of its input and compiles nothing new.
+    params = jax.tree.map(lambda p: jnp.asarray(p, p.dtype), params)
     # A copy of its own, because the step donates its input and a buffer can be donated but once.
     return TrainState(jnp.zeros((), jnp.int32), params, jax.tree.map(jnp.copy, params), optimizer.init(params))
 

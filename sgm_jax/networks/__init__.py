@@ -1,0 +1,4 @@
+"""Networks: flax.linen modules `(noise label, x, label) -> array` that know no SDE."""
+
+from sgm_jax.networks.mlp import MLP as MLP
+from sgm_jax.networks.unet import UNet as UNet

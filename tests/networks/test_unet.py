@@ -1,0 +1,209 @@
+"""The U-Net against the recorded DDPM++ network, and the properties every image network must have."""
+
+import pathlib
+import runpy
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sgm_jax.networks import UNet
+
+DATA = pathlib.Path(__file__).parents[1] / "data"
+
+
+def small(**options):
+    return UNet(**{"channels": 8, "multipliers": (1, 2), "blocks": 1, "attention": (), "dropout": 0.0} | options)
+
+
+def randomised(network, *args):
+    """Draw every weight, so that no zero-initialised layer hides anything."""
+    shapes = jax.eval_shape(network.init, jax.random.key(0), *args)
+    generator = np.random.default_rng(0)
+
+    def draw(path, leaf):
+        offset = 1.0 if jax.tree_util.keystr(path).endswith("['scale']") else 0.0
+        return jnp.asarray(offset + 0.2 * generator.standard_normal(leaf.shape), leaf.dtype)
+
+    return jax.tree_util.tree_map_with_path(draw, shapes)
+
+
+def apply(network, params, *args, **options):
+    return jax.jit(lambda p, *a: network.apply(p, *a, **options))(params, *args)
+
+
+def ddpmpp_params(state, network, levels, blocks, attention):
+    """Rename a score_sde_pytorch DDPM++ state_dict, by the order in which its modules are called."""
+    index = iter(range(10_000))
+
+    def take(name):
+        return {"weight": state[name + ".weight"], "bias": state[name + ".bias"]}
+
+    def conv(name):
+        module = take(name)
+        return {"kernel": module["weight"].transpose(2, 3, 1, 0), "bias": module["bias"]}
+
+    def dense(name):
+        module = take(name)
+        return {"kernel": module["weight"].T, "bias": module["bias"]}
+
+    def norm(name):
+        module = take(name)
+        return {"scale": module["weight"], "bias": module["bias"]}
+
+    def residual():
+        name = f"all_modules.{next(index)}."
+        block = {
+            "norm_0": norm(name + "GroupNorm_0"),
+            "conv_0": conv(name + "Conv_0"),
+            "condition": dense(name + "Dense_0"),
+            "norm_1": norm(name + "GroupNorm_1"),
+            "conv_1": conv(name + "Conv_1"),
+        }
+        return block | ({"skip": conv(name + "Conv_2")} if name + "Conv_2.weight" in state else {})
+
+    def attend():
+        name = f"all_modules.{next(index)}."
+        parts = ("query", "key", "value", "out")
+        projections = {
+            part: {"kernel": state[f"{name}NIN_{i}.W"], "bias": state[f"{name}NIN_{i}.b"]}
+            for i, part in enumerate(parts)
+        }
+        return {"norm": norm(name + "GroupNorm_0")} | projections
+
+    params = {"embedding": {f"dense_{i}": dense(f"all_modules.{next(index)}") for i in range(2)}}
+    params["stem"] = conv(f"all_modules.{next(index)}")
+    for level in range(levels):
+        for i in range(blocks):
+            params[f"down_{level}_block_{i}"] = residual()
+            if level in attention:
+                params[f"down_{level}_attention_{i}"] = attend()
+        if level != levels - 1:
+            params[f"down_{level}_resample"] = residual()
+    params |= {"middle_block_0": residual(), "middle_attention": attend(), "middle_block_1": residual()}
+    for level in reversed(range(levels)):
+        for i in range(blocks + 1):
+            params[f"up_{level}_block_{i}"] = residual()
+        if level in attention:
+            params[f"up_{level}_attention"] = attend()
+        if level:
+            params[f"up_{level}_resample"] = residual()
+    params["head_norm"] = norm(f"all_modules.{next(index)}")
+    params["head"] = conv(f"all_modules.{next(index)}")
+    return {"params": params}
+
+
+def test_reproduces_recorded_ddpmpp():
+    load = runpy.run_path(str(DATA / "weights.py"))["load"]
+    state, arrays, config = load(DATA / "ddpmpp_vp_continuous.npz")
+    network = UNet(
+        channels=config["model.nf"],
+        multipliers=tuple(config["model.ch_mult"]),
+        blocks=config["model.num_res_blocks"],
+        attention=tuple(config["model.attn_resolutions"]),
+        dropout=0.0,
+    )
+    params = ddpmpp_params(state, network, levels=2, blocks=1, attention=(1,))
+    x = arrays["x"].transpose(0, 2, 3, 1)
+    expected = jax.eval_shape(network.init, jax.random.key(0), jnp.asarray(arrays["labels"]), jnp.asarray(x))
+    assert jax.tree.map(jnp.shape, expected) == jax.tree.map(jnp.shape, params)
+    output = apply(network, params, jnp.asarray(arrays["labels"]), jnp.asarray(x)).transpose(0, 3, 1, 2)
+    assert np.abs(output - arrays["output"]).max() < 1e-4 * arrays["output"].std()
+
+
+def test_cifar_defaults_have_the_published_parameter_count():
+    shapes = jax.eval_shape(UNet().init, jax.random.key(0), jnp.zeros(1), jnp.zeros((1, 32, 32, 3)))
+    assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == 61_804_419
+
+
+@pytest.mark.parametrize("shape", [(2, 9, 9, 1), (1, 14, 7, 3), (2, 5, 6, 2)])
+@pytest.mark.parametrize("patch", [1, 2])
+def test_any_size_and_channels_keep_their_shape(shape, patch):
+    network, x = small(patch=patch), jnp.ones(shape)
+    noise_label = jnp.arange(shape[0]) * 100.0
+    output = apply(network, randomised(network, noise_label, x), noise_label, x)
+    assert output.shape == shape
+    assert np.isfinite(output).all() and output.std() > 0
+
+
+def test_output_is_zero_at_initialisation():
+    network, x = small(), jax.random.normal(jax.random.key(0), (2, 8, 8, 1))
+    assert not np.any(jax.jit(network.init_with_output)(jax.random.key(1), jnp.ones(2), x)[0])
+
+
+def test_every_weight_has_a_finite_gradient():
+    network, x = small(attention=(8,), num_classes=3), jax.random.normal(jax.random.key(0), (4, 8, 8, 1))
+    noise_label, label = 100.0 * jnp.arange(1, 5), jnp.array([0, 1, 2, 3])
+    params = randomised(network, noise_label, x, label)
+    gradient = jax.jit(jax.grad(lambda p: jnp.sum(jnp.square(apply(network, p, noise_label, x, label)))))(params)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(gradient):
+        assert np.isfinite(leaf).all(), path
+        # A key's bias shifts all scores of a query alike and cancels in the softmax.
+        if "'key'" not in jax.tree_util.keystr(path) or "bias" not in jax.tree_util.keystr(path):
+            assert np.any(leaf), path
+
+
+def test_examples_do_not_see_each_other():
+    network, x = small(attention=(4,)), jax.random.normal(jax.random.key(0), (3, 8, 8, 1))
+    noise_label = jnp.array([1.0, 50.0, 900.0])
+    params = randomised(network, noise_label, x)
+    together = apply(network, params, noise_label, x)
+    alone = apply(network, params, noise_label[1:2], x[1:2])
+    np.testing.assert_allclose(alone[0], together[1], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("embedding", ["positional", "fourier"])
+def test_noise_label_and_class_matter(embedding):
+    network, x = small(embedding=embedding, num_classes=2), jnp.ones((1, 8, 8, 1))
+    one, label = jnp.ones(1), jnp.zeros(1, jnp.int32)
+    params = randomised(network, one, x, label)
+    base = apply(network, params, one, x, label)
+    assert np.abs(apply(network, params, 2 * one, x, label) - base).max() > 1e-4
+    assert np.abs(apply(network, params, one, x, label + 1) - base).max() > 1e-4
+    np.testing.assert_array_equal(apply(network, params, one, x, label + 2), apply(network, params, one, x))
+
+
+def test_fourier_frequencies_are_not_trained():
+    network, x = small(embedding="fourier"), jnp.ones((2, 8, 8, 1))
+    params = randomised(network, jnp.ones(2), x)
+    gradient = jax.jit(jax.grad(lambda p: apply(network, p, jnp.ones(2), x).sum()))(params)
+    assert not np.any(gradient["params"]["embedding"]["FourierEmbedding_0"]["frequencies"])
+
+
+def test_bfloat16_computes_nearly_the_same_with_float32_parameters():
+    network, x = small(attention=(8,)), jax.random.normal(jax.random.key(0), (2, 8, 8, 1))
+    params = randomised(network, jnp.ones(2), x)
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params))
+    exact = apply(network, params, jnp.ones(2), x)
+    rounded = apply(small(attention=(8,), dtype=jnp.bfloat16), params, jnp.ones(2), x)
+    assert rounded.dtype == jnp.float32
+    assert 0 < np.abs(rounded - exact).max() < 0.1 * exact.std()
+
+
+def test_dropout_acts_only_in_training():
+    network, x = small(dropout=0.5), jax.random.normal(jax.random.key(0), (2, 8, 8, 1))
+    params = randomised(network, jnp.ones(2), x)
+    still = apply(network, params, jnp.ones(2), x)
+    np.testing.assert_array_equal(still, apply(network, params, jnp.ones(2), x))
+    rngs = {"dropout": jax.random.key(2)}
+    assert np.abs(apply(network, params, jnp.ones(2), x, deterministic=False, rngs=rngs) - still).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"embedding": "sine"}, "'sine'"),
+        ({"blocks": 0}, "blocks"),
+        ({"multipliers": ()}, "multipliers"),
+        ({"heads": 3}, "heads"),
+    ],
+)
+def test_wrong_options_are_named(options, words):
+    with pytest.raises(ValueError, match=words):
+        jax.eval_shape(small(**options).init, jax.random.key(0), jnp.ones(1), jnp.ones((1, 8, 8, 1)))
+
+
+def test_label_without_classes_is_refused():
+    with pytest.raises(ValueError, match="num_classes=0"):
+        jax.eval_shape(small().init, jax.random.key(0), jnp.ones(1), jnp.ones((1, 8, 8, 1)), jnp.zeros(1, jnp.int32))

@@ -1,0 +1,160 @@
+"""The launcher as a user meets it: good runs end to end, bad input in one clear line before any training."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = pathlib.Path(__file__).parents[1]
+SMOKE = "--config=configs/mnist.py:smoke"
+
+
+def launch(*arguments, **options):
+    environment = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}
+    return subprocess.run(
+        [sys.executable, "launch.py", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, **options
+    )
+
+
+def complaint(*arguments):
+    """Launch, and return the one line it complains with."""
+    result = launch(*arguments)
+    assert result.returncode == 2, result.stdout + result.stderr
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, result.stderr
+    assert "training:" not in result.stderr
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--config.train.step=5"], "steps"),
+        (["--config.trian.steps=5"], "train"),
+        (["--config.sde.name=vpp"], "did you mean 'vp'"),
+        (["--config.sampling.solver=dpm_solver"], "did you mean 'dpm_solver_pp'"),
+        (["--config.data.name=mnits"], "did you mean 'mnist'"),
+        (["--config.optimizer.name=adan"], "did you mean 'adam'"),
+        (["--config.sde.beta_min=0.1"], "beta_min"),
+        (["--config.train.steps=0"], "steps must be at least 1, got 0"),
+        (["--config.sampling.steps=0"], "sampling.steps must be at least 1, got 0"),
+        (["--config.train.batch_size=-3"], "got -3"),
+        (["--config.train.steps=many"], "many"),
+        (["--mode=dream"], "run|train|sample"),
+        (["--config=configs/absent.py"], "absent.py"),
+        (["--config=configs/mnist.py:tiny"], "tiny"),
+        (["surplus"], "surplus"),
+        (["--config.network.name=mlp"], "mlp"),
+        (["--config.inverse.mask=upper"], "upper"),
+    ],
+)
+def test_bad_configs_are_refused_in_one_line(tmp_path, arguments, expected):
+    config = [] if any(argument.startswith("--config=") for argument in arguments) else [SMOKE]
+    assert expected in complaint(*config, f"--workdir={tmp_path}", *arguments)
+
+
+def test_unwritable_workdir_is_refused(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    assert str(tmp_path / "file") in complaint(SMOKE, f"--workdir={tmp_path}/file/run")
+
+
+def folder(tmp_path, sizes):
+    images = tmp_path / "images"
+    images.mkdir()
+    for number, size in enumerate(sizes):
+        pixels = np.random.default_rng(number).integers(0, 255, (size, size, 3), np.uint8)
+        Image.fromarray(pixels).save(images / f"{number}.png")
+    return images
+
+
+def test_image_folders_are_checked_before_training(tmp_path):
+    images = folder(tmp_path, [16] * 8)
+    options = [SMOKE, f"--workdir={tmp_path}/run", "--config.data.name=folder", f"--config.data.path={images}"]
+    (images / "broken.png").write_bytes((images / "0.png").read_bytes()[:60])
+    assert "broken.png" in complaint(*options)
+    (images / "broken.png").unlink()
+    Image.fromarray(np.zeros((9, 16, 3), np.uint8)).save(images / "other.png")
+    assert "size" in complaint(*options)
+    assert "absent" in complaint(*options, f"--config.data.path={tmp_path}/absent")
+
+
+def test_data_with_nan_are_refused(tmp_path):
+    data = np.random.default_rng(0).normal(size=(100, 2)).astype(np.float32)
+    data[7, 1] = np.nan
+    np.save(tmp_path / "data.npy", data)
+    options = [f"--workdir={tmp_path}/run", "--config.data.name=arrays", f"--config.data.path={tmp_path}/data.npy"]
+    assert "data.npy" in complaint("--config=configs/toy.py:smoke", *options)
+
+
+def test_help_is_short_and_complete():
+    result = launch("--help")
+    assert result.returncode == 0 and len(result.stdout.splitlines()) < 30
+    for word in ("--config", "--workdir", "--mode", "run", "train", "sample", "likelihood", "inverse", "evaluate"):
+        assert word in result.stdout
+
+
+@pytest.mark.slow
+def test_smoke_run_and_every_mode(tmp_path):
+    options = [SMOKE, f"--workdir={tmp_path}"]
+    assert "no checkpoint" in complaint(*options, "--mode=sample")
+    result = launch(*options)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "report" / "index.html").stat().st_size > 10_000
+    first = np.load(tmp_path / "samples.npz")["x"]
+    assert first.shape == (32, 28, 28, 1) and first.dtype == np.uint8
+    likelihoods = json.loads((tmp_path / "likelihood.json").read_text())
+    assert likelihoods["examples"] == 8 and np.isfinite(likelihoods["bits_per_dim"])
+    assert json.loads((tmp_path / "quality.json").read_text())["heldout"] == 32
+    restored = np.load(tmp_path / "inverse.npz")
+    # The upper half was known, so it is kept exactly.
+    np.testing.assert_array_equal(restored["restored"][:, 0, :14], restored["original"][:, :14])
+
+    # Drawing again in batches of another size gives the same images.
+    result = launch(*options, "--mode=sample", "--config.sampling.batch_size=20")
+    assert result.returncode == 0, result.stderr
+    again = np.load(tmp_path / "samples.npz")["x"]
+    assert np.mean(again != first) < 0.01 and np.abs(again.astype(int) - first).max() <= 2
+    for mode in ("likelihood", "inverse", "evaluate", "train"):
+        result = launch(*options, f"--mode={mode}")
+        assert result.returncode == 0, result.stderr
+    assert "another architecture" in complaint(*options, "--config.network.channels=16", "--mode=sample")
+
+
+@pytest.mark.slow
+def test_killed_launcher_goes_on_bit_for_bit(tmp_path):
+    import jax
+
+    sys.path.insert(0, str(ROOT))
+    from configs.mnist import get_config
+    from sgm_jax.experiment import Experiment
+    from sgm_jax.training import Checkpoints
+
+    options = [SMOKE, "--mode=train", "--config.train.checkpoint_every=5"]
+    assert launch(*options, f"--workdir={tmp_path}/whole").returncode == 0
+    process = subprocess.Popen(
+        [sys.executable, "launch.py", *options, f"--workdir={tmp_path}/killed"],
+        cwd=ROOT,
+        env={key: value for key, value in os.environ.items() if key != "XLA_FLAGS"},
+        stderr=subprocess.DEVNULL,
+    )
+    checkpoints = tmp_path / "killed" / "checkpoints"
+    while not (checkpoints / "10").exists() and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert launch(*options, f"--workdir={tmp_path}/killed").returncode == 0
+    experiment = Experiment.from_config(get_config("smoke"))
+    states = []
+    for name in ("whole", "killed"):
+        with Checkpoints(tmp_path / name) as stored:
+            assert stored.latest == 40
+            states.append(stored.restore(jax.eval_shape(experiment.init))[0])
+    for one, other in zip(jax.tree.leaves(states[0]), jax.tree.leaves(states[1]), strict=True):
+        np.testing.assert_array_equal(one, other)
