@@ -77,7 +77,7 @@ def start() -> None:
         arguments.insert(0, "--config=configs/mnist.py")
     try:
         rest = flags.FLAGS([program, *arguments])
-        config_file = config_flags.get_config_filename(flags.FLAGS["config"])
+        config_file = config_flags.get_config_filename(flags.FLAGS["config"]).split(":")[0]
         if not pathlib.Path(config_file).is_file():
             raise ValueError(f"--config must name a file, got {config_file!r}")
     except (flags.Error, AttributeError, KeyError, ValueError, TypeError, OSError, SyntaxError) as error:

@@ -24,9 +24,7 @@ class SmallCNN(nn.Module):
     features: int = 64
 
     @nn.compact
-    def __call__(
-        self, x: Float[Array, "b h w c"]
-    ) -> tuple[Float[Array, "b features"], Float[Array, "b classes"]]:
+    def __call__(self, x: Float[Array, "b h w c"]) -> tuple[Float[Array, "b features"], Float[Array, "b classes"]]:
         """Return features and logits of images whose values lie in [0, 1]."""
         # Patches of 2 x 2 enter as channels, and means pool: strided convolutions and the gradient of maxima
         # are what costs on a CPU.
