@@ -65,6 +65,7 @@ def get_config() -> ConfigDict:
     config.optimizer.b2 = placeholder(float)
     config.optimizer.eps = placeholder(float)
     config.optimizer.weight_decay = placeholder(float)
+    config.optimizer.adam_ratio = placeholder(float)  # muon: Adam's learning rate in units of Muon's
 
     config.train = ConfigDict()
     config.train.batch_size = 128

@@ -29,6 +29,7 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.network.attention = ()
     config.network.dropout = 0.0
     config.network.patch = 2
+    config.network.label_scale = 250.0
 
     config.prediction.name = "edm"
     config.prediction.sigma_data = 0.6
@@ -38,14 +39,17 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.times.mean = -0.8
     config.times.std = 1.2
 
-    config.optimizer.learning_rate = 3e-3
+    config.optimizer.name = "muon"
+    config.optimizer.learning_rate = 0.02
     config.optimizer.schedule = "cosine"
     config.optimizer.warmup = 50
-    config.train.batch_size = 64
-    config.train.steps = 1500
+    config.train.batch_size = 32
+    config.train.steps = 2800
     config.train.ema_rate = 0.99
     config.train.eval_every = 250
     config.train.checkpoint_every = 500
+    config.sampling.s_min = 0.01
+    config.sampling.s_max = 20.0
     config.likelihood.data_scale = 0.6
 
     if variant == "smoke":

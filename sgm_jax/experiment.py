@@ -76,7 +76,7 @@ def flip_horizontally(key: PRNGKey, images: Array) -> Array:
 AUGMENTATIONS = {"none": identity, "flip": flip_horizontally}
 
 
-def build(what: str, section: Mapping[str, Any], table: Mapping[str, Callable], **options) -> Any:
+def build(what: str, section: Mapping[str, Any] | ConfigDict, table: Mapping[str, Callable], **options) -> Any:
     """Construct what `section.name` names with the section's other entries that are set.
 
     Raises:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int, Shaped
@@ -10,6 +10,7 @@ from jaxtyping import Int, Shaped
 Example = dict[str, Any]
 
 
+@runtime_checkable
 class Source(Protocol):
     """Random access to examples, dicts of `x` [h, w, c] or [d] and, where there are labels, an integer `label`."""
 
@@ -62,7 +63,7 @@ class Dataset:
     name: str
 
 
-def gather(source: Source, indices: Sequence[int] | Int[np.ndarray, " b"]) -> dict[str, np.ndarray]:
+def gather(source: Source, indices: Sequence[int] | range | Int[np.ndarray, " b"]) -> dict[str, np.ndarray]:
     """Return the examples at `indices` as one batch: `x` [b, ...] and, where there are labels, `label` [b]."""
     if isinstance(source, ArraySource):
         return source.take(np.asarray(indices))

@@ -23,7 +23,8 @@ def swiss_roll(generator: np.random.Generator, count: int) -> Points:
     """Draw from a spiral with noise."""
     angle = 1.5 * np.pi * (1 + 2 * generator.random(count))
     spiral = angle[:, None] * np.stack([np.cos(angle), np.sin(angle)], 1)
-    return (spiral + 0.5 * generator.standard_normal((count, 2))) / 7
+    mean = np.array([2, 2 / (3 * np.pi)])
+    return (spiral - mean + 0.5 * generator.standard_normal((count, 2))) / 7
 
 
 def checkerboard(generator: np.random.Generator, count: int) -> Points:

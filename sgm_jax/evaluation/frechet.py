@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float
 
 
-def frechet_distance(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"]) -> float:
+def frechet_distance(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m e"]) -> float:
     """Return the squared Fréchet distance between Gaussians fitted to two sets of features, in float64.
 
     `|m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2))`. The trace of the root is the sum of the roots of the
@@ -14,7 +14,7 @@ def frechet_distance(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"]) -
 
     Args:
         a: features [n, d].
-        b: features [m, d].
+        b: features [m, d], of the same length.
 
     Raises:
         ValueError: if either set has fewer than two rows or the lengths of the features differ.

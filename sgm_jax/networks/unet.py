@@ -32,6 +32,7 @@ class UNet(nn.Module):
         dropout: probability inside the residual blocks, in training.
         skip_scale: factor on the sum at every skip connection.
         embedding: of the noise label, "positional" (labels spanning hundreds) or "fourier" (labels of order 1).
+        label_scale: factor on the noise label before it is embedded.
         fourier_scale: standard deviation of the frequencies of "fourier".
         num_classes: number of classes, 0 for an unconditional network.
         patch: side of the patches that enter as one pixel, 1 for none.
@@ -50,6 +51,7 @@ class UNet(nn.Module):
     dropout: float = 0.1
     skip_scale: float = 2**-0.5
     embedding: str = "positional"
+    label_scale: float = 1.0
     fourier_scale: float = 16.0
     num_classes: int = 0
     patch: int = 1
@@ -90,7 +92,7 @@ class UNet(nn.Module):
             self.num_classes,
             self.dtype,
             name="embedding",
-        )(noise_label, label)
+        )(self.label_scale * noise_label, label)
 
         def residual(h, features, name, resample="none"):
             block = ResidualBlock(

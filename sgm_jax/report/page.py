@@ -176,8 +176,7 @@ def _animation(report: Report, directory: pathlib.Path):
     if report.animation is None:
         return None
     if report.animation.ndim == 3:
-        extent = float(1.1 * np.quantile(np.abs(report.animation[-1]), 0.999))
-        frames = charts.frames_of_points(report.animation, extent)
+        frames = charts.frames_of_points(report.animation)
     else:
         frames = [images.enlarge(images.grid(frame), 420) for frame in images.as_bytes(report.animation)]
     picture = _picture(directory, "animation.gif", images.animation(frames), "samples taking shape", "pixels")

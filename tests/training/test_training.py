@@ -200,7 +200,7 @@ def test_same_numbers_on_one_and_eight_devices():
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_lowers_the_loss(name):
-    optimizer = OPTIMIZERS[name](learning_rate=2e-2)
+    optimizer = OPTIMIZERS[name](learning_rate=optax.constant_schedule(2e-2))
     step = jax.jit(
         training.make_train_step(
             lambda key, params, batch: jnp.sum((batch["x"] @ params["w"] - 1) ** 2, 1), optimizer, seed=0, ema_rate=0.0
