@@ -1,5 +1,6 @@
 """Samplers: processes in canonical coordinates, integrated by diffrax solvers."""
 
+from sgm_jax.sampling.abstract import AbstractFlowSolver, AbstractNoiseSolver
 from sgm_jax.sampling.charts import AbstractChart, Angle, NoiseLevel, OwnTime
 from sgm_jax.sampling.corrector import (
     Context,
@@ -17,6 +18,8 @@ from sgm_jax.sampling.solve import Samples, Trajectory, sample
 
 __all__ = [
     "AbstractChart",
+    "AbstractFlowSolver",
+    "AbstractNoiseSolver",
     "AbstractProcess",
     "Angle",
     "Context",

@@ -16,17 +16,19 @@ Constraint = Callable[[PRNGKeys, Level, Batch], Batch]
 
 
 class Context(eqx.Module):
-    """What a wrapped solver needs beyond the terms; passed as diffrax's `args`.
+    """What a solver may need beyond the terms; passed as diffrax's `args`.
 
     Args:
         process: the process being integrated.
         corrector_keys: one PRNG key an example, for the corrector.
         constraint_keys: one PRNG key an example, for the constraint.
+        solver_keys: one PRNG key an example, for solvers that draw noise of their own.
     """
 
     process: AbstractProcess
     corrector_keys: PRNGKeys
     constraint_keys: PRNGKeys
+    solver_keys: PRNGKeys
 
 
 def _norms(x: Batch) -> Array:

@@ -1,13 +1,14 @@
 """Exponential multistep solvers: exact in the linear part of the flow, carrying past evaluations in their state."""
 
-from collections.abc import Callable
 from typing import ClassVar
 
 import diffrax
 import jax.numpy as jnp
 
+from sgm_jax.sampling.abstract import AbstractFlowSolver
 
-class DPMSolverPP(diffrax.AbstractSolver):
+
+class DPMSolverPP(AbstractFlowSolver):
     """DPM-Solver++(2M): a second-order multistep solver on the denoised estimate, one evaluation a step.
 
     Integrates the probability flow in the clock `s` (the chart `NoiseLevel`). The first step, and a last one that
@@ -17,8 +18,6 @@ class DPMSolverPP(diffrax.AbstractSolver):
         Lu et al., DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models, 2022, alg. 2.
     """
 
-    term_structure: ClassVar = diffrax.ODETerm
-    interpolation_cls: ClassVar[Callable] = diffrax.LocalLinearInterpolation
     evaluations_per_step: ClassVar[int] = 1
 
     def order(self, terms):
@@ -40,6 +39,3 @@ class DPMSolverPP(diffrax.AbstractSolver):
         target = denoised + slope * (denoised - past)
         y1 = target + ratio.astype(y0.dtype) * (y0 - target)
         return y1, None, dict(y0=y0, y1=y1), (denoised, step), diffrax.RESULTS.successful
-
-    def func(self, terms, t0, y0, args):
-        return terms.vf(t0, y0, args)

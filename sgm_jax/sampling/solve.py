@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from sgm_jax.sampling.abstract import AbstractFlowSolver, AbstractNoiseSolver
 from sgm_jax.sampling.charts import Angle, NoiseLevel
 from sgm_jax.sampling.corrector import Constraint, Context, PredictorCorrector
 from sgm_jax.sampling.exponential import DPMSolverPP
@@ -132,8 +133,8 @@ def sample(
 @eqx.filter_jit
 def _solve(keys, process, levels, x_init, solver, controller, noise, adjoint, meter, shape, final, save, max_steps):
     sde = process.sde
-    streams = jax.vmap(lambda key: jax.random.split(key, 4))(keys)
-    prior_keys, path_keys, corrector_keys, constraint_keys = (streams[:, i] for i in range(4))
+    streams = jax.vmap(lambda key: jax.random.split(key, 5))(keys)
+    prior_keys, path_keys, corrector_keys, constraint_keys, solver_keys = (streams[:, i] for i in range(5))
     if x_init is None:
         # The prior in canonical coordinates; s_max up to the published rounding of the prior's scale.
         spread = levels[0] * sde.prior_std / sde.sigma(sde.t_max)
@@ -158,7 +159,7 @@ def _solve(keys, process, levels, x_init, solver, controller, noise, adjoint, me
         # Left alone, diffrax would start with a step of 0.01 whatever the clock's scale.
         dt0=None if controller is None else 0.01 * (clock[-1] - clock[0]),
         y0=xbar * process.scale(levels[0]),
-        args=Context(process, corrector_keys, constraint_keys),
+        args=Context(process, corrector_keys, constraint_keys, solver_keys),
         stepsize_controller=diffrax.StepTo(clock) if controller is None else controller,
         saveat=saveat,
         adjoint=adjoint,
@@ -183,26 +184,29 @@ def _trajectory(process: AbstractProcess, clock: Array, ys: Array) -> Trajectory
 
 def evaluations(solver: diffrax.AbstractSolver, steps: Array) -> Array | None:
     """Count the evaluations of the score function from the number of steps."""
+    if isinstance(solver, AbstractFlowSolver | AbstractNoiseSolver):
+        return solver.evaluations(steps)
     if type(solver) is PredictorCorrector:
         # The predictor is told that the state jumped, so it evaluates its first stage anew each step.
-        each = evaluations_per_step(solver.solver)
+        predictor = _stages(solver.solver)
+        predictor = evaluations(solver.solver, steps) if predictor is None else predictor * steps
         extra = 0 if solver.corrector is None else solver.corrector.steps
-        return None if each is None else steps * (each + extra)
-    each = evaluations_per_step(solver)
-    if each is None:
+        return None if predictor is None else predictor + extra * steps
+    stages = _stages(solver)
+    if stages is None:
         return None
-    tableau = getattr(solver, "tableau", None)
-    if tableau is not None and tableau.fsal:
-        return steps * (each - 1) + 1  # a step's last stage is the next one's first
-    return steps * each
+    # Of a first-same-as-last method a step's last stage is the next one's first.
+    return steps * (stages - 1) + 1 if _is_fsal(solver) else steps * stages
 
 
-def evaluations_per_step(solver: diffrax.AbstractSolver) -> int | None:
+def _stages(solver: diffrax.AbstractSolver) -> int | None:
     if isinstance(solver, diffrax.Euler):
         return 1
-    if isinstance(solver, diffrax.AbstractERK):
-        return solver.tableau.num_stages
-    return getattr(solver, "evaluations_per_step", None)
+    return solver.tableau.num_stages if isinstance(solver, diffrax.AbstractERK) else None
+
+
+def _is_fsal(solver: diffrax.AbstractSolver) -> bool:
+    return isinstance(solver, diffrax.AbstractERK) and solver.tableau.fsal
 
 
 def _levels(process: AbstractProcess, schedule, steps: int | None, adaptive: bool):
@@ -248,13 +252,15 @@ def _fit_solver(process: AbstractProcess, solver, adaptive: bool, rtol, atol) ->
         else:
             solver = DPMSolverPP() if isinstance(process.coordinates, NoiseLevel) else diffrax.Heun()
     inner = solver.solver if type(solver) is PredictorCorrector else solver
-    if isinstance(inner, DPMSolverPP) and not (
-        isinstance(process, ProbabilityFlow) and isinstance(process.coordinates, NoiseLevel)
-    ):
+    canonical = isinstance(process, ProbabilityFlow) and isinstance(process.coordinates, NoiseLevel)
+    if isinstance(inner, AbstractFlowSolver) and not canonical:
         raise ValueError(
-            "DPMSolverPP integrates a ProbabilityFlow in the chart NoiseLevel, got "
-            f"{type(process).__name__}; use diffrax.Euler() or PredictorCorrector() for a ReverseSDE"
+            f"{type(inner).__name__} integrates a ProbabilityFlow in the chart NoiseLevel, got a "
+            f"{type(process).__name__}{'' if stochastic else f' in the chart {type(process.coordinates).__name__}'}; "
+            "use diffrax.Euler() or PredictorCorrector() for a ReverseSDE"
         )
+    if isinstance(inner, AbstractNoiseSolver) and not stochastic:
+        raise ValueError(f"{type(inner).__name__} integrates a ReverseSDE, got a ProbabilityFlow")
     if stochastic and not isinstance(inner, diffrax.AbstractItoSolver | diffrax.AbstractStratonovichSolver):
         raise ValueError(
             f"{type(inner).__name__} integrates ODEs: use it with a ProbabilityFlow, or diffrax.Euler() or "

@@ -1,0 +1,46 @@
+"""What the library's own solvers share: the process they integrate, and what their steps cost."""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+import diffrax
+import equinox as eqx
+from jaxtyping import Array
+
+
+class AbstractFlowSolver(diffrax.AbstractSolver):
+    """A solver of `ProbabilityFlow` in the chart `NoiseLevel`: its clock is `s`, its vector field the noise estimate.
+
+    `diffeqsolve` flips the sign of time when it integrates backward, so a step sees `t0 = -s0`, `t1 = -s1`; it should
+    use `|t|` and ratios alone.
+    """
+
+    term_structure: ClassVar = diffrax.ODETerm
+    interpolation_cls: ClassVar[Callable] = diffrax.LocalLinearInterpolation
+    evaluations_per_step: eqx.AbstractClassVar[int]
+
+    def evaluations(self, steps: Array) -> Array:
+        """Return the number of evaluations of the score function in `steps` steps."""
+        return steps * self.evaluations_per_step
+
+    def func(self, terms, t0, y0, args):
+        return terms.vf(t0, y0, args)
+
+
+class AbstractNoiseSolver(diffrax.AbstractItoSolver):
+    """A solver of `ReverseSDE` whose clock is `s**2`, with one independent Gaussian increment a step.
+
+    The terms are a `MultiTerm` of drift and noise; `args` is a `Context`, whose `process` gives the denoised estimate
+    and the noise strength `eta`.
+    """
+
+    term_structure: ClassVar = diffrax.MultiTerm[tuple[diffrax.ODETerm, diffrax.AbstractTerm]]
+    interpolation_cls: ClassVar[Callable] = diffrax.LocalLinearInterpolation
+    evaluations_per_step: eqx.AbstractClassVar[int]
+
+    def evaluations(self, steps: Array) -> Array:
+        """Return the number of evaluations of the score function in `steps` steps."""
+        return steps * self.evaluations_per_step
+
+    def func(self, terms, t0, y0, args):
+        return terms.vf(t0, y0, args)
