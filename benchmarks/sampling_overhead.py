@@ -65,31 +65,37 @@ def score_of(noise):
     return lambda t, x: -noise(t, x) / t
 
 
+def compare(model, noise, shape, steps) -> None:
+    """Print one row a sampler for a model given as its noise estimate."""
+    schedule = jnp.asarray(sgm.karras(SDE, steps))
+    x = SDE.prior_sample(jax.random.key(1), shape)
+    keys = per_example_keys(jax.random.key(2), shape[0])
+    flow = sgm.ProbabilityFlow(SDE, score_of(noise))
+    reverse = sgm.ReverseSDE(SDE, score_of(noise))
+
+    def draw(process, solver):
+        key = jax.random.key(0)
+        return sgm.sample(key, process, shape, solver=solver, schedule=schedule, x_init=x, final="none").x
+
+    for name, process, solver, by_hand in (
+        ("Euler (DDIM)", flow, diffrax.Euler(), by_hand_euler),
+        ("DPM-Solver++(2M)", flow, sgm.DPMSolverPP(), by_hand_dpm_solver),
+        ("Euler-Maruyama", reverse, diffrax.Euler(), functools.partial(by_hand_euler_maruyama, keys=keys)),
+    ):
+        ours = jax.jit(functools.partial(draw, process, solver))
+        theirs = jax.jit(functools.partial(by_hand, sgm.as_noise(SDE, score_of(noise)), schedule, x))
+        mine, hand = ratio_of_medians(ours, theirs)
+        print(f"{model:14} {name:16} {steps:5} {mine * 1e3:8.1f}ms {hand * 1e3:8.1f}ms {mine / hand:6.3f}")
+
+
 def main() -> None:
     trivial = lambda t, x: 0.5 * x / (1 + t)
     unet = UNet(channels=16, multipliers=(1, 2), blocks=1, attention=(), dropout=0.0)
     params = unet.init(jax.random.key(0), jnp.ones(1), jnp.ones((1, 16, 16, 1)))
     small_network = lambda t, x: unet.apply(params, jnp.broadcast_to(t, x.shape[:1]), x)
     print(f"{'model':14} {'sampler':16} {'steps':>5} {'sample':>10} {'by hand':>10} {'ratio':>6}")
-    for model, noise, shape, steps in (
-        ("trivial", trivial, (64, 32, 32, 3), 200),
-        ("small U-Net", small_network, (16, 16, 16, 1), 50),
-    ):
-        schedule = jnp.asarray(sgm.karras(SDE, steps))
-        x = SDE.prior_sample(jax.random.key(1), shape)
-        keys = per_example_keys(jax.random.key(2), shape[0])
-        options = dict(schedule=schedule, x_init=x, final="none")
-        flow = sgm.ProbabilityFlow(SDE, score_of(noise))
-        reverse = sgm.ReverseSDE(SDE, score_of(noise))
-        for name, process, solver, by_hand in (
-            ("Euler (DDIM)", flow, diffrax.Euler(), by_hand_euler),
-            ("DPM-Solver++(2M)", flow, sgm.DPMSolverPP(), by_hand_dpm_solver),
-            ("Euler-Maruyama", reverse, diffrax.Euler(), functools.partial(by_hand_euler_maruyama, keys=keys)),
-        ):
-            ours = jax.jit(lambda p=process, v=solver: sgm.sample(jax.random.key(0), p, shape, solver=v, **options).x)
-            theirs = jax.jit(lambda f=by_hand: f(sgm.as_noise(SDE, score_of(noise)), schedule, x))
-            mine, hand = ratio_of_medians(ours, theirs)
-            print(f"{model:14} {name:16} {steps:5} {mine * 1e3:8.1f}ms {hand * 1e3:8.1f}ms {mine / hand:6.3f}")
+    compare("trivial", trivial, (64, 32, 32, 3), 200)
+    compare("small U-Net", small_network, (16, 16, 16, 1), 50)
 
 
 if __name__ == "__main__":

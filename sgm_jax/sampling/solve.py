@@ -184,14 +184,15 @@ def _trajectory(process: AbstractProcess, clock: Array, ys: Array) -> Trajectory
 
 def evaluations(solver: diffrax.AbstractSolver, steps: Array) -> Array | None:
     """Count the evaluations of the score function from the number of steps."""
-    if isinstance(solver, AbstractFlowSolver | AbstractNoiseSolver):
-        return solver.evaluations(steps)
     if type(solver) is PredictorCorrector:
         # The predictor is told that the state jumped, so it evaluates its first stage anew each step.
         predictor = _stages(solver.solver)
         predictor = evaluations(solver.solver, steps) if predictor is None else predictor * steps
         extra = 0 if solver.corrector is None else solver.corrector.steps
         return None if predictor is None else predictor + extra * steps
+    # Only now: a wrapper passes diffrax's instance checks for what it wraps.
+    if isinstance(solver, AbstractFlowSolver | AbstractNoiseSolver):
+        return solver.evaluations(steps)
     stages = _stages(solver)
     if stages is None:
         return None

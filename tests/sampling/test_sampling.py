@@ -1,4 +1,5 @@
 import functools
+import pathlib
 
 import chex
 import diffrax
@@ -11,6 +12,7 @@ from closed_form import SDES, Gaussian, Mixture
 import sgm_jax as sgm
 from sgm_jax import sampling
 
+DATA_FILES = pathlib.Path(__file__).parents[1] / "data"
 DATA = Gaussian(mean=(0.0, 0.0, 0.0))
 
 
@@ -109,6 +111,32 @@ def test_euler_is_ddim():
         final="none",
     )
     np.testing.assert_allclose(out.x * sde.alpha(1e-3), x, rtol=2e-6)
+
+
+@pytest.mark.parametrize("spacing", ["leading", "trailing"])
+def test_euler_equals_a_recorded_ddim(spacing):
+    recorded = np.load(DATA_FILES / "ddim.npz")
+    alpha = np.sqrt(recorded["alphas_cumprod"])
+    table = np.sqrt(1 - alpha**2) / alpha
+    sde = sgm.EDM(t_min=float(table[0]), t_max=float(table[-1]))
+
+    def score(s, xbar):
+        t = jnp.interp(s, table, jnp.arange(1000.0))[:, None]
+        scale = jnp.interp(s, table, alpha)[:, None]
+        return -(jnp.tanh(scale * xbar) * (1 - t / 2000) + 0.1) / s[:, None]
+
+    t = recorded[f"timesteps_{spacing}"]
+    t = t if t[-1] == 0 else np.append(t, 0)
+    out = sgm.sample(
+        jax.random.key(0),
+        sgm.ProbabilityFlow(sde, lambda t, x: score(jnp.broadcast_to(t, len(x)), x)),
+        (4, 3),
+        solver=diffrax.Euler(),
+        schedule=table[t],
+        x_init=jnp.asarray(recorded["x_init"] / alpha[t[0]], jnp.float32),
+        final="none",
+    )
+    np.testing.assert_allclose(out.x * alpha[0], recorded[f"x_{spacing}"], rtol=1e-4, atol=1e-4)
 
 
 def test_dpm_solver_matches_its_published_update():
