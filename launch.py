@@ -62,6 +62,9 @@ def main(argv: list[str]) -> int:
         return fail(str(error))
     except OSError as error:
         return fail(f"{error}; the last checkpoint in {workdir} is kept")
+    except KeyboardInterrupt:
+        fail(f"interrupted; what {workdir} holds is kept")
+        return 130
 
 
 def start() -> None:

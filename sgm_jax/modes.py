@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from tqdm import tqdm
 
 from sgm_jax import data as datasets
 from sgm_jax import evaluation, inverse, likelihood, report, sampling
@@ -114,7 +115,7 @@ def draw(experiment: Experiment, params: Any, count: int) -> np.ndarray:
     process, options = experiment.process(params), experiment.sampler()
     keys = per_example_keys(stream(experiment, SAMPLES), count)
     parts = []
-    for start in range(0, count, section.batch_size):
+    for start in tqdm(range(0, count, section.batch_size), desc="sampling", unit="batch", disable=None):
         # A last, smaller batch is filled up so that the compiled sampler serves it too.
         index = np.minimum(np.arange(start, start + section.batch_size), count - 1)
         out = sampling.sample(keys[index], process, (len(index), *experiment.dataset.shape), **options)
@@ -148,7 +149,7 @@ def measure_likelihood(experiment: Experiment, params: Any) -> dict[str, Any]:
     keys = per_example_keys(probe_key, count)
     x = experiment.scaling.dequantise(bin_key, jnp.asarray(held_out))
     log_prob, nfe = [], []
-    for start in range(0, count, section.batch_size):
+    for start in tqdm(range(0, count, section.batch_size), desc="likelihood", unit="batch", disable=None):
         index = np.minimum(np.arange(start, start + section.batch_size), count - 1)
         out = likelihood.log_likelihood(
             keys[index],

@@ -90,7 +90,7 @@ def make_train_step(
         params = optax.apply_updates(state.params, updates)
         rate = jnp.minimum(ema_rate, (1 + state.step) / (10 + state.step))
         ema_params = jax.tree.map(lambda e, p: e + (1 - rate) * (p - e), state.ema_params, params)
-        metrics = {"loss": loss, "gradient_norm": optax.global_norm(grads)}
+        metrics = {"loss": loss, "gradient_norm": optax.tree.norm(grads)}
         return TrainState(state.step + 1, params, ema_params, opt_state), metrics
 
     return train_step
