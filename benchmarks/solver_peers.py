@@ -5,6 +5,7 @@ and where it ends. They run in float64 where the library can, with the grids the
 """
 
 import functools
+import itertools
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -78,9 +79,15 @@ class Exact(denoise.Denoiser):
         return denoise.DiracPosterior(self.denoiser(x_t, t))
 
 
-def run_azula(kind, order: int, denoiser, normal: np.ndarray, evaluations: int):
-    """Run a sampler of azula on Karras levels, ended by one evaluation of the denoiser as EDM does."""
-    levels = karras(evaluations)
+def linspace(steps: int) -> torch.Tensor:
+    """Return DDPM's noise levels at evenly spaced time steps."""
+    alpha = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), 0)
+    return ((1 - alpha) / alpha).sqrt()[torch.linspace(999, 0, steps).round().long()]
+
+
+def run_azula(kind, order: int, grid, denoiser, normal: np.ndarray, evaluations: int):
+    """Run a sampler of azula on a grid of levels, ended by one evaluation of the denoiser as EDM does."""
+    levels = grid(evaluations)
 
     class Sampler(kind):
         timesteps = property(lambda self: levels)
@@ -122,5 +129,6 @@ def rows(denoiser: Callable, normal: np.ndarray) -> Iterator[tuple[str, Row]]:
         label = f"diffusers EDM-DPM++{order}M karras"
         yield label, functools.partial(run_diffusers, scheduler, denoiser, normal, torch.float64)
     for name, kind in (("zEAB", sample.zEABSampler), ("xEAB", sample.xEABSampler), ("vAB", sample.vABSampler)):
-        for order in (2, 3):
-            yield f"azula {name}{order} karras", functools.partial(run_azula, kind, order, denoiser, normal)
+        for order, grid in itertools.product((2, 3), (karras, linspace)):
+            run = functools.partial(run_azula, kind, order, grid, denoiser, normal)
+            yield f"azula {name}{order} {grid.__name__}", run
