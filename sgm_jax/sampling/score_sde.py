@@ -1,8 +1,7 @@
 """score_sde's samplers in their original discretisation, for published numbers that depend on it.
 
 Every step here is `x <- a x + b score + c z` in the SDE's own scale, its coefficients taken from tables of `steps`
-entries or from `dt = 1 / steps`, whatever the schedule. The first reproduces the published samplers exactly together
-with `score_sde_schedule`; for few steps the canonical solvers are better.
+entries or from `dt = t_max / steps`, whatever the schedule. With `score_sde_schedule` they are the published samplers.
 """
 
 import abc
