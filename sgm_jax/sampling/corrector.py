@@ -82,7 +82,7 @@ class Langevin(eqx.Module):
 
     def __call__(self, process: AbstractProcess, keys: PRNGKeys, step: Step, s: Level, xbar: Batch) -> Batch:
         """Make one Langevin step at noise level `s`, the `step`-th of the whole run."""
-        score = process.noise(s, xbar) / -s
+        score = process.noise(s, xbar) / -expand(s, xbar)
         noise = self.source(keys, step, xbar.shape)
         size = expand(self.step_size(self.snr, s, noise, score), xbar)
         return xbar + size * score + jnp.sqrt(2 * size) * noise
@@ -122,6 +122,11 @@ class PredictorCorrector(diffrax.AbstractWrappedSolver):
     def scan_kind(self):
         # diffrax sets this field of Runge-Kutta solvers, and takes a wrapper for what it wraps.
         return self.solver.scan_kind
+
+    def evaluations(self, steps: Array) -> Array:
+        """Return the number of evaluations of the score function in `steps` steps, if the solver counts its own."""
+        extra = 0 if self.corrector is None else self.corrector.steps
+        return self.solver.evaluations(steps) + extra * steps
 
     def order(self, terms):
         return self.solver.order(terms)
