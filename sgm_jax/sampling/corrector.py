@@ -123,11 +123,6 @@ class PredictorCorrector(diffrax.AbstractWrappedSolver):
         # diffrax sets this field of Runge-Kutta solvers, and takes a wrapper for what it wraps.
         return self.solver.scan_kind
 
-    def evaluations(self, steps: Array) -> Array:
-        """Return the number of evaluations of the score function in `steps` steps, if the solver counts its own."""
-        extra = 0 if self.corrector is None else self.corrector.steps
-        return self.solver.evaluations(steps) + extra * steps
-
     def order(self, terms):
         return self.solver.order(terms)
 
