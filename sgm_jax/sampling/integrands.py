@@ -13,7 +13,10 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
+from numpy.typing import NDArray
 
+from sgm_jax.sampling.schedules import level_range
+from sgm_jax.sde import AbstractSDE
 from sgm_jax.shapes import Batch, Level
 
 Scalar: TypeAlias = Float[Array, ""]
@@ -106,6 +109,31 @@ class VelocityForm(AbstractForm):
         return s / (s**2 + self.data_scale**2)
 
 
+class SoftLog(eqx.Module):
+    """The variable `z = arcsinh(s / scale)`: `log s` well above the scale, linear in `s` below it, zero at zero.
+
+    Polynomials in it stay good down to `s = 0`, where the noise estimate is linear in `s`; with a schedule that ends
+    there and `final="none"` no evaluation is spent on a last denoising.
+
+    Args:
+        scale: where the change happens, in data units: a little under the finest detail's standard deviation.
+    """
+
+    scale: float = 0.1
+
+    def __check_init__(self):
+        if isinstance(self.scale, int | float) and not self.scale > 0:
+            raise ValueError(f"scale must be > 0, got {self.scale}")
+
+    def __call__(self, s: Array) -> Array:
+        return jnp.arcsinh(s / self.scale)
+
+    def schedule(self, sde: AbstractSDE, steps: int) -> NDArray:
+        """Space the steps evenly in `z`, from the SDE's largest noise level to zero."""
+        _, high = level_range(sde)
+        return self.scale * np.sinh(np.linspace(np.arcsinh(high / self.scale), 0.0, steps + 1))
+
+
 # Quadratures: (density, s0, s1) -> levels and weights of sum one that average over a step, both ends positive.
 Quadrature: TypeAlias = Callable[[Callable[[Array], Array], Array, Array], tuple[Nodes, Nodes]]
 
@@ -155,7 +183,7 @@ def step_weights(
         variable: the variable `z(s)` in which the integrand is a polynomial.
         line: how a polynomial through two nodes is integrated; through more it is done exactly.
         s0: noise level at the step's start.
-        s1: noise level at its end, or zero; there only the first node counts.
+        s1: noise level at its end, or zero; unless `z(0)` is finite only the first node counts there.
         nodes: noise levels of the evaluations, all positive, the latest first [n].
         valid: which of them there are [n].
     """

@@ -38,27 +38,28 @@ class _Multistep(AbstractFlowSolver):
     def init(self, terms, t0, t1, y0, args):
         # Integrands and levels of the past, the latest first, and how many of them there are.
         kept = self.points if self.correction else self.points - 1
-        return (jnp.zeros_like(y0),) * kept, jnp.ones((kept,), y0.dtype), jnp.zeros((), jnp.int32)
+        return (jnp.zeros_like(y0),) * kept, jnp.ones((kept,), jnp.result_type(t0)), jnp.zeros((), jnp.int32)
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
         past, levels, count = solver_state
         # Only |t| and ratios: diffeqsolve flips the sign of time when it integrates backward.
-        s0, s1 = jnp.abs(t0).astype(y0.dtype), jnp.abs(t1).astype(y0.dtype)
+        s0, s1 = jnp.abs(t0), jnp.abs(t1)
         integrands = (self.form.integrand(s0, y0, terms.vf(t0, y0, args)), *past)
         nodes = jnp.concatenate([s0[None], levels])
         age = np.arange(len(integrands))
 
         def increment(start, end, valid):
             weights = step_weights(self.form, self.variable, self.line, start, end, nodes, valid)
-            return sum(w * n for w, n in zip(weights, integrands, strict=True))
+            return sum(w * n for w, n in zip(weights.astype(y0.dtype), integrands, strict=True))
 
         if self.correction:
             # The step that led here, with the polynomial through this evaluation too less the one it was taken with.
             known = age <= count
             redone = increment(levels[0], s0, known) - increment(levels[0], s0, known & (age > 0))
             # A state moved since by a constraint or a Langevin step is no longer that step's end.
-            y0 = y0 + jnp.where((count > 0) & ~jnp.asarray(made_jump), self.correction * redone, 0)
-        y1 = self.form.decay(s0, s1) * y0 + increment(s0, s1, age <= jnp.minimum(count, self.points - 1))
+            y0 = y0 + jnp.where((count > 0) & ~jnp.asarray(made_jump), self.correction * redone, 0).astype(y0.dtype)
+        decay, latest = self.form.decay(s0, s1), age <= jnp.minimum(count, self.points - 1)
+        y1 = decay.astype(y0.dtype) * y0 + increment(s0, s1, latest)
         state = integrands[:-1], nodes[:-1], jnp.minimum(count + 1, len(past))
         return y1, None, dict(y0=y0, y1=y1), state, diffrax.RESULTS.successful
 
@@ -68,13 +69,13 @@ class ExponentialAdams(_Multistep):
 
     `scale(s1) x1 = scale(s0) x0 + integral of P du`, where `P` is the polynomial through the last `order` values of the
     form's integrand in the variable `z(s)`. The order rises by one a step from one, and a last step that ends at
-    `s = 0` is of first order. DEIS (rho-AB) is `ExponentialAdams(order, variable=lambda s: s)`, tAB has
-    `variable=sde.t`.
+    `s = 0` is of first order unless `z(0)` is finite. DEIS has `variable=lambda s: s` (rho-AB) or
+    `variable=sde.t` (tAB), on the noise.
 
     Args:
         order: 1 to 4. The first is DDIM for every form but the velocity.
         form: what is extrapolated: `NoiseForm()`, `DenoisedForm()` or `VelocityForm(data_scale)`.
-        variable: a monotone function `z(s)`, finite for `s > 0`.
+        variable: a monotone function `z(s)`, finite for `s > 0`; `SoftLog(scale)` is finite at zero too.
         correction: share of the correction that is applied to a step once the next evaluation is known: 0 none, 1 all
             of it, which raises the order by one. Left out where the state was moved between the steps.
 

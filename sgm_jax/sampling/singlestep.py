@@ -24,7 +24,7 @@ class _SingleStep(AbstractFlowSolver):
         return self.evaluations_per_step
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
-        s0, s1 = jnp.abs(t0).astype(y0.dtype), jnp.abs(t1).astype(y0.dtype)
+        s0, s1 = jnp.abs(t0), jnp.abs(t1)
         ratio = jnp.where(s1 > 0, s1, s0) / s0
         first = latest = self.form.integrand(s0, y0, terms.vf(t0, y0, args))
         level, y = s0, y0
@@ -33,8 +33,8 @@ class _SingleStep(AbstractFlowSolver):
             # A step to zero has no inner levels: its stages coincide, and the first alone counts.
             valid = jnp.stack([jnp.ones_like(s1, bool), (s1 > 0) & (i > 0)])
             nodes = jnp.stack([s0, level])
-            weights = step_weights(self.form, jnp.log, type(self).line, s0, end, nodes, valid)
-            y = self.form.decay(s0, end) * y0 + weights[0] * first + weights[1] * latest
+            weights = step_weights(self.form, jnp.log, type(self).line, s0, end, nodes, valid).astype(y0.dtype)
+            y = self.form.decay(s0, end).astype(y0.dtype) * y0 + weights[0] * first + weights[1] * latest
             if fraction is not None:
                 level = end
                 latest = self.form.integrand(level, y, terms.vf(jnp.sign(t0) * level, y, args))
