@@ -25,24 +25,22 @@ def denoised(s, xbar):
     return np.tanh(xbar / np.hypot(1, s)) * (1 - 0.3 * s / (1 + s))
 
 
-class Model:
-    """The process of `denoised`, as `sample` wants it."""
+def model():
+    """Return the process whose denoised estimate is `denoised`."""
+    sde = sgm.VP()
 
-    def __new__(cls):
-        sde = sgm.VP()
+    def score(t, x):
+        s, alpha = sgm.shapes.expand(sde.s(t), x), sgm.shapes.expand(sde.alpha(t), x)
+        xbar = x / alpha
+        return (jnp.tanh(xbar / jnp.hypot(1.0, s)) * (1 - 0.3 * s / (1 + s)) - xbar) / (alpha * s**2)
 
-        def score(t, x):
-            s, alpha = sgm.shapes.expand(sde.s(t), x), sgm.shapes.expand(sde.alpha(t), x)
-            xbar = x / alpha
-            return (jnp.tanh(xbar / jnp.hypot(1.0, s)) * (1 - 0.3 * s / (1 + s)) - xbar) / (alpha * s**2)
-
-        return sgm.ProbabilityFlow(sde, score)
+    return sgm.ProbabilityFlow(sde, score)
 
 
 def run(solver, levels=LEVELS):
     """Return the final canonical state from `START`, in float64."""
     with jax.enable_x64(True):
-        process = Model()
+        process = model()
         start = jnp.asarray(START) * process.sde.alpha(process.sde.t(levels[0]))
         out = sgm.sample(
             jax.random.key(0), process, START.shape, solver=solver, schedule=levels, x_init=start, final="none"
