@@ -10,7 +10,7 @@ from sgm_jax.sampling.corrector import (
     batch_mean_step,
     per_example_step,
 )
-from sgm_jax.sampling.exponential import DPMSolverPP
+from sgm_jax.sampling.multistep import DPMSolverPP
 from sgm_jax.sampling.noise import Recorded, StepNoise, per_example_noise
 from sgm_jax.sampling.processes import AbstractProcess, ProbabilityFlow, ReverseSDE
 from sgm_jax.sampling.schedules import karras, level_range, uniform_log_snr, uniform_time

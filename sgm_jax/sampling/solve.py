@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from sgm_jax.sampling.abstract import AbstractFlowSolver, AbstractNoiseSolver
 from sgm_jax.sampling.charts import Angle, NoiseLevel
 from sgm_jax.sampling.corrector import Constraint, Context, PredictorCorrector
-from sgm_jax.sampling.exponential import DPMSolverPP
+from sgm_jax.sampling.multistep import DPMSolverPP
 from sgm_jax.sampling.noise import NoiseSource, StepNoise, per_example_noise
 from sgm_jax.sampling.processes import AbstractProcess, ProbabilityFlow, ReverseSDE
 from sgm_jax.sampling.schedules import Schedule, karras, level_range
