@@ -4,13 +4,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Int
 
 from sgm_jax.sampling.noise import NoiseSource, per_example_noise
 from sgm_jax.sampling.processes import ProbabilityFlow
 from sgm_jax.sampling.schedules import Schedule
 from sgm_jax.sampling.solve import _levels
-from sgm_jax.shapes import Batch, Level, PRNGKey, PRNGKeys, expand, per_example_keys
+from sgm_jax.shapes import Batch, PRNGKey, PRNGKeys, expand, per_example_keys
 
 
 class ParallelSamples(eqx.Module):
@@ -126,10 +126,10 @@ def _iterate(process, s, start, window, tolerance, scale):
         return jnp.concatenate([first[None], slopes * first + rests])
 
     def shift(values, count, fill):
-        """Drop the first `count` along the window, fill up behind."""
+        """Drop the first `count` of [w, b, d], fill up behind."""
         index = jnp.arange(window) + count
         kept = jnp.take(values, index, axis=0, mode="clip")
-        return jnp.where(expand(index < window, kept) > 0, kept, fill)
+        return jnp.where((index < window)[:, None, None], kept, fill)
 
     def round_(carry):
         offset, x, past, past_end, rounds = carry

@@ -53,7 +53,8 @@ def adams_bashforth(s: NDArray, *, order: int = 2, memory: int | None = None) ->
     """Return the weights of the exponential Adams-Bashforth method on the noise estimate over the levels `s`.
 
     The noise estimate is extrapolated by the polynomial in `log s` through the last `order` evaluations (fewer in
-    the first steps), and that integrated exactly over the step. A step to `s = 0` is of first order.
+    the first steps, whose error lets the whole converge at second order at most), and that integrated exactly over
+    the step. A step to `s = 0` is of first order.
 
     Args:
         s: decreasing canonical noise levels [steps + 1].

@@ -52,7 +52,7 @@ def test_first_order_table_is_euler():
     assert ours.nfe == euler.nfe == 5
 
 
-@pytest.mark.parametrize("order", [2, 3])
+@pytest.mark.parametrize("order", [1, 2])
 def test_convergence_order_of_the_starting_table(order):
     with jax.enable_x64(True):
         sde = sgm.EDM(t_min=0.05, t_max=20.0)

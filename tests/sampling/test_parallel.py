@@ -73,4 +73,4 @@ def test_bad_input_is_refused(options, match):
 
 def test_a_stochastic_process_is_refused():
     with pytest.raises(ValueError, match="got a ReverseSDE"):
-        sample_parallel(KEY, sgm.ReverseSDE(sgm.VP(), None), (2, 2), steps=5)
+        sample_parallel(KEY, sgm.ReverseSDE(sgm.VP(), lambda t, x: -x), (2, 2), steps=5)
