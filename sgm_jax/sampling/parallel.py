@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from sgm_jax.sampling.noise import NoiseSource, per_example_noise
-from sgm_jax.sampling.processes import ProbabilityFlow
+from sgm_jax.sampling.processes import AbstractProcess, ProbabilityFlow
 from sgm_jax.sampling.schedules import Schedule
 from sgm_jax.sampling.solve import _levels
 from sgm_jax.shapes import Batch, PRNGKey, PRNGKeys, expand, per_example_keys
@@ -29,7 +29,7 @@ class ParallelSamples(eqx.Module):
 
 def sample_parallel(
     key: PRNGKey | PRNGKeys,
-    process: ProbabilityFlow,
+    process: AbstractProcess,
     shape: tuple[int, ...],
     *,
     schedule: Schedule | Array | np.ndarray | None = None,
@@ -51,7 +51,7 @@ def sample_parallel(
 
     Args:
         key: one PRNG key, or one an example [b], used as `sample` uses it.
-        process: the process, integrated in the chart `NoiseLevel`.
+        process: a `ProbabilityFlow`, integrated in the chart `NoiseLevel`.
         shape: shape of the samples [b, ...].
         schedule: as for `sample`.
         steps: number of steps.
@@ -68,7 +68,7 @@ def sample_parallel(
         `ParallelSamples(x, rounds, nfe)`.
 
     Raises:
-        ValueError: if the process is none of the flow, or an argument is out of range.
+        ValueError: if the process is no `ProbabilityFlow`, or an argument is out of range.
 
     References:
         Shih et al., Parallel Sampling of Diffusion Models, 2023, algorithm 1.
