@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sgm_jax.sde import AbstractSDE
 
 Schedule = Callable[[AbstractSDE, int], NDArray]
+Spacing = Callable[[int, int], NDArray]
 
 
 def _check_steps(steps: int) -> None:
@@ -61,3 +62,97 @@ def karras(
     low, high = level_range(sde)
     low, high = low if s_min is None else s_min, high if s_max is None else s_max
     return np.linspace(high ** (1 / rho), low ** (1 / rho), steps + 1) ** rho
+
+
+def quadratic_time(sde: AbstractSDE, steps: int) -> NDArray:
+    """Space the steps evenly in the square root of the SDE's own time, so that they crowd towards the data.
+
+    References:
+        Song et al., Denoising Diffusion Implicit Models, 2020, appendix D.2.
+    """
+    _check_steps(steps)
+    return _levels(sde, np.linspace(sde.t_max**0.5, sde.t_min**0.5, steps + 1) ** 2)
+
+
+def uniform_angle(sde: AbstractSDE, steps: int, *, data_scale: float = 1.0) -> NDArray:
+    """Space the steps evenly in the clock of the chart `Angle`, `arctan(s / data_scale)`."""
+    _check_steps(steps)
+    if not data_scale > 0:
+        raise ValueError(f"data_scale must be > 0, got {data_scale}")
+    low, high = level_range(sde)
+    return data_scale * np.tan(np.linspace(np.arctan(high / data_scale), np.arctan(low / data_scale), steps + 1))
+
+
+# Spacings: (points, count) -> the indices, increasing, of `count` points out of a table of `points`.
+
+
+def leading(points: int, count: int) -> NDArray:
+    """Take every `points // count`-th point from the first on; what DDIM published."""
+    return np.arange(count) * (points // count)
+
+
+def linspace(points: int, count: int) -> NDArray:
+    """Take `count` points evenly from the first to the last, both included."""
+    return np.round(np.linspace(0, points - 1, count)).astype(int)
+
+
+def trailing(points: int, count: int) -> NDArray:
+    """Take `count` points evenly from the last on, so that the noisiest is always in.
+
+    References:
+        Lin et al., Common Diffusion Noise Schedules and Sample Steps are Flawed, 2024, table 2.
+    """
+    return np.round(np.arange(points, 0, -points / count)).astype(int)[::-1] - 1
+
+
+def _subgrid(table: NDArray, steps: int, spacing: Spacing) -> NDArray:
+    _check_steps(steps)
+    if steps + 1 > len(table):
+        raise ValueError(f"steps must be at most {len(table) - 1}, one fewer than the table's points, got {steps}")
+    return table[spacing(len(table), steps + 1)][::-1]
+
+
+def discrete_vp(sde: AbstractSDE, steps: int, *, points: int = 1000, spacing: Spacing = leading) -> NDArray:
+    """Take `steps + 1` of the levels of the discretised VP process, that of DDPM for the rates 0.1 and 20.
+
+    `s_i**2 = 1 / prod_{j <= i} (1 - beta_j) - 1`, the `beta_j` evenly from `beta_min / points` to
+    `beta_max / points`. With the final denoising the samplers evaluate at just these levels. The table's noisiest
+    levels (157 for DDPM) lie above the largest of `VP()` (152), as the product lies below its exponential: use
+    `VP(t_max=1.004)` with the spacings `linspace` and `trailing`.
+
+    Args:
+        sde: an SDE with the rates `beta_min` and `beta_max`.
+        steps: number of steps, fewer than `points`.
+        points: number of levels in the table.
+        spacing: which of them to take: `leading`, `linspace` or `trailing`.
+
+    Raises:
+        ValueError: if the SDE has no such rates, or `steps` is out of range.
+
+    References:
+        Ho et al., Denoising Diffusion Probabilistic Models, 2020, section 4.
+    """
+    if not (hasattr(sde, "beta_min") and hasattr(sde, "beta_max")):
+        raise ValueError(f"sde must have the rates beta_min and beta_max, like VP, got {type(sde).__name__}")
+    betas = np.linspace(sde.beta_min / points, sde.beta_max / points, points)
+    return _subgrid(np.sqrt(np.expm1(-np.cumsum(np.log1p(-betas)))), steps, spacing)
+
+
+def discrete_ve(sde: AbstractSDE, steps: int, *, points: int = 1000, spacing: Spacing = linspace) -> NDArray:
+    """Take `steps + 1` of the `points` geometric levels of the discretised VE process.
+
+    Args:
+        sde: an SDE with the levels `sigma_min` and `sigma_max`.
+        steps: number of steps, fewer than `points`.
+        points: number of levels in the table.
+        spacing: which of them to take: `leading`, `linspace` or `trailing`.
+
+    Raises:
+        ValueError: if the SDE has no such levels, or `steps` is out of range.
+
+    References:
+        Song and Ermon, Generative Modeling by Estimating Gradients of the Data Distribution, 2019, section 4.
+    """
+    if not (hasattr(sde, "sigma_min") and hasattr(sde, "sigma_max")):
+        raise ValueError(f"sde must have the levels sigma_min and sigma_max, like VE, got {type(sde).__name__}")
+    return _subgrid(np.geomspace(sde.sigma_min, sde.sigma_max, points), steps, spacing)
