@@ -1,5 +1,7 @@
 """Draw samples: any process, any diffrax solver, fixed or adaptive steps."""
 
+from collections.abc import Callable
+
 import diffrax
 import equinox as eqx
 import jax
@@ -11,7 +13,9 @@ from sgm_jax.sampling.abstract import AbstractFlowSolver, AbstractNoiseSolver
 from sgm_jax.sampling.charts import Angle, NoiseLevel
 from sgm_jax.sampling.corrector import Constraint, Context, PredictorCorrector
 from sgm_jax.sampling.exponential import DPMSolverPP
-from sgm_jax.sampling.noise import NoiseSource, StepNoise, per_example_noise
+from sgm_jax.sampling.gotta_go_fast import GottaGoFast
+from sgm_jax.sampling.hyperbolic import Hyperbolic
+from sgm_jax.sampling.noise import BrownianTree, NoiseSource, StepNoise, per_example_noise
 from sgm_jax.sampling.processes import AbstractProcess, ProbabilityFlow, ReverseSDE
 from sgm_jax.sampling.schedules import Schedule, karras, level_range
 from sgm_jax.shapes import Batch, PRNGKey, PRNGKeys, expand, per_example_keys
@@ -56,6 +60,7 @@ def sample(
     steps: int | None = None,
     rtol: float | None = None,
     atol: float | None = None,
+    controller: Callable[..., diffrax.AbstractStepSizeController] = diffrax.PIDController,
     x_init: Batch | None = None,
     constraint: Constraint | None = None,
     final: str = "tweedie",
@@ -68,25 +73,28 @@ def sample(
     """Draw samples by integrating a process from noise to data.
 
     Fixed steps: give `steps` (and a schedule other than the default, if wanted) or an array of noise levels as
-    `schedule`. Adaptive steps: give `rtol` and `atol` (`ProbabilityFlow` only).
+    `schedule`. Adaptive steps: give `rtol` and `atol`. They are the same for the whole batch; for steps of its own for
+    each example, map over batches of one: `jax.vmap(lambda key: sample(key[None], process, (1, ...), ...).x[0])(keys)`.
 
     Args:
         key: one PRNG key, or one an example [b]. Example `i` depends on its own key alone, not on the batch.
         process: `ProbabilityFlow(sde, score_fn)` or `ReverseSDE(sde, score_fn, eta)`.
         shape: shape of the samples [b, ...].
         solver: any diffrax solver that fits the process. Default: for `ProbabilityFlow` `DPMSolverPP` with fixed
-            and `diffrax.Tsit5` with adaptive steps, for `ReverseSDE` `diffrax.Euler`.
+            and `diffrax.Tsit5` with adaptive steps, for `ReverseSDE` `diffrax.Euler` and `diffrax.ShARK`.
         schedule: a function `(sde, steps) -> s` or an array of decreasing canonical noise levels [steps + 1]. For
             adaptive steps its first and last entry are the ends. `karras` unless given.
         steps: number of steps.
         rtol: relative tolerance of a step, over the whole batch.
         atol: absolute tolerance, in the units of the process's chart.
+        controller: makes the step-size controller of adaptive steps, `controller(rtol=rtol, atol=atol)`.
         x_init: where to start, in the SDE's own scale at the schedule's first level [b, ...]; the prior unless given.
         constraint: `(keys, t, x) -> x`, applied after each step in the SDE's own scale.
         final: `"tweedie"` returns the denoised estimate at the last level (one more evaluation), `"none"` the
             state itself.
         save: number of states to save for the trajectory, both ends included.
-        noise: the noise source.
+        noise: the noise source; adaptive steps of a `ReverseSDE` take it for the prior alone, and follow Brownian
+            paths drawn from the key.
         adjoint: how to differentiate through the sampler; `diffrax.ForwardMode()` unless given. Use
             `diffrax.DirectAdjoint()` or `diffrax.RecursiveCheckpointAdjoint()` for `jax.grad`.
         progress_meter: a diffrax progress meter for long runs.
@@ -100,8 +108,9 @@ def sample(
             solver does not fit the process.
     """
     adaptive = rtol is not None or atol is not None
-    if adaptive and isinstance(process, ProbabilityFlow) and process.chart is None:
-        process = ProbabilityFlow(process.sde, process.score_fn, Angle())
+    if adaptive and process.chart is None:
+        chart = Hyperbolic() if isinstance(process, ReverseSDE) else Angle()
+        process = eqx.tree_at(lambda p: p.chart, process, chart, is_leaf=lambda leaf: leaf is None)
     levels = _levels(process, schedule, steps, adaptive)
     solver = _fit_solver(process, solver, adaptive, rtol, atol)
     if final not in ("tweedie", "none"):
@@ -112,14 +121,13 @@ def sample(
         raise ValueError(f"x_init must have the shape of the samples {tuple(shape)}, got {x_init.shape}")
     if constraint is not None:
         solver = _with_constraint(solver, constraint)
-    controller = diffrax.PIDController(rtol=rtol, atol=atol) if adaptive else None
     return _solve(
         per_example_keys(key, shape[0]),
         process,
         jnp.asarray(levels, jnp.result_type(float)),
         x_init,
         solver,
-        controller,
+        controller(rtol=rtol, atol=atol) if adaptive else None,
         noise,
         diffrax.ForwardMode() if adjoint is None else adjoint,
         diffrax.NoProgressMeter() if progress_meter is None else progress_meter,
@@ -142,8 +150,16 @@ def _solve(keys, process, levels, x_init, solver, controller, noise, adjoint, me
     else:
         xbar = x_init / sde.alpha(sde.t(levels[0]))
 
-    clock = process.clock(levels)
-    path = StepNoise(clock, path_keys, noise, shape) if isinstance(process, ReverseSDE) else None
+    # A ReverseSDE's terms run forward in minus its clock.
+    clock = process.clock(levels) * (-1 if isinstance(process, ReverseSDE) else 1)
+    path = None
+    if isinstance(process, ReverseSDE):
+        area = _levy_area(solver)
+        if controller is None:
+            path = StepNoise(clock, path_keys, noise, shape, area)
+        else:
+            # Finer than the smallest step: 2**-20 of the whole is about what float32 resolves of the clock.
+            path = BrownianTree(clock[0], clock[-1], 2**-20 * (clock[-1] - clock[0]), path_keys, shape, area)
     saveat = diffrax.SaveAt(t1=True)
     if save:
         if controller is None:
@@ -176,7 +192,7 @@ def _solve(keys, process, levels, x_init, solver, controller, noise, adjoint, me
 
 
 def _trajectory(process: AbstractProcess, clock: Array, ys: Array) -> Trajectory:
-    s = process.level(clock)
+    s = process.level(jnp.abs(clock))
     xbar = ys / expand(process.scale(s), ys)
     denoised = jax.lax.map(lambda pair: process.denoised(*pair), (s, xbar))
     return Trajectory(s, xbar * expand(process.sde.alpha(process.sde.t(s)), xbar), denoised)
@@ -186,6 +202,8 @@ def evaluations(solver: diffrax.AbstractSolver, steps: Array) -> Array | None:
     """Count the evaluations of the score function from the number of steps."""
     if isinstance(solver, AbstractFlowSolver | AbstractNoiseSolver):
         return solver.evaluations(steps)
+    if isinstance(solver, GottaGoFast):
+        return steps * solver.evaluations_per_step
     if type(solver) is PredictorCorrector:
         # The predictor is told that the state jumped, so it evaluates its first stage anew each step.
         predictor = _stages(solver.solver)
@@ -202,11 +220,29 @@ def evaluations(solver: diffrax.AbstractSolver, steps: Array) -> Array | None:
 def _stages(solver: diffrax.AbstractSolver) -> int | None:
     if isinstance(solver, diffrax.Euler):
         return 1
+    if isinstance(solver, diffrax.AbstractSRK):
+        ignored = solver.tableau.ignore_stage_f
+        return len(solver.tableau.b_sol) - (0 if ignored is None else int(ignored.sum()))
     return solver.tableau.num_stages if isinstance(solver, diffrax.AbstractERK) else None
 
 
 def _is_fsal(solver: diffrax.AbstractSolver) -> bool:
     return isinstance(solver, diffrax.AbstractERK) and solver.tableau.fsal
+
+
+def _levy_area(solver: diffrax.AbstractSolver) -> type:
+    """Return the Brownian increment to give the solver: with the space-time Levy area if it asks for that."""
+    inner = solver.solver if type(solver) is PredictorCorrector else solver
+    asked = getattr(inner, "minimal_levy_area", diffrax.AbstractBrownianIncrement)
+    return (
+        diffrax.SpaceTimeLevyArea if issubclass(asked, diffrax.AbstractSpaceTimeLevyArea) else diffrax.BrownianIncrement
+    )
+
+
+def _has_error_estimate(solver: diffrax.AbstractSolver) -> bool:
+    if isinstance(solver, diffrax.AbstractSRK):
+        return solver.tableau.b_error is not None
+    return isinstance(solver, diffrax.AbstractAdaptiveSolver)
 
 
 def _levels(process: AbstractProcess, schedule, steps: int | None, adaptive: bool):
@@ -238,13 +274,13 @@ def _fit_solver(process: AbstractProcess, solver, adaptive: bool, rtol, atol) ->
     if adaptive:
         if rtol is None or atol is None or not (rtol > 0 and atol > 0):
             raise ValueError(f"adaptive steps need rtol > 0 and atol > 0, got rtol={rtol}, atol={atol}")
-        if stochastic:
-            raise ValueError("adaptive steps need a ProbabilityFlow, got a ReverseSDE; give it steps or a schedule")
-        solver = diffrax.Tsit5() if solver is None else solver
-        if not isinstance(solver, diffrax.AbstractAdaptiveSolver):
+        fitting = diffrax.ShARK() if stochastic else diffrax.Tsit5()
+        solver = fitting if solver is None else solver
+        inner = solver.solver if type(solver) is PredictorCorrector else solver
+        if not _has_error_estimate(inner):
             raise ValueError(
-                f"adaptive steps need a solver with an error estimate such as diffrax.Tsit5(), got "
-                f"{type(solver).__name__}; give it steps or a schedule"
+                f"adaptive steps need a solver with an error estimate such as diffrax.{type(fitting).__name__}(), got "
+                f"{type(inner).__name__}; give it steps or a schedule"
             )
     if solver is None:
         if stochastic:
@@ -259,12 +295,15 @@ def _fit_solver(process: AbstractProcess, solver, adaptive: bool, rtol, atol) ->
             f"{type(process).__name__}{'' if stochastic else f' in the chart {type(process.coordinates).__name__}'}; "
             "use diffrax.Euler() or PredictorCorrector() for a ReverseSDE"
         )
-    if isinstance(inner, AbstractNoiseSolver) and not stochastic:
-        raise ValueError(f"{type(inner).__name__} integrates a ReverseSDE, got a ProbabilityFlow")
+    if not stochastic and isinstance(inner, AbstractNoiseSolver | GottaGoFast | diffrax.AbstractSRK):
+        raise ValueError(
+            f"{type(inner).__name__} integrates a ReverseSDE, got a ProbabilityFlow; use ReverseSDE(eta=...) with it, "
+            "or DPMSolverPP() or diffrax.Heun() with a ProbabilityFlow"
+        )
     if stochastic and not isinstance(inner, diffrax.AbstractItoSolver | diffrax.AbstractStratonovichSolver):
         raise ValueError(
-            f"{type(inner).__name__} integrates ODEs: use it with a ProbabilityFlow, or diffrax.Euler() or "
-            "PredictorCorrector() with a ReverseSDE"
+            f"{type(inner).__name__} integrates ODEs: use it with a ProbabilityFlow, or diffrax.Euler(), "
+            "diffrax.ShARK(), SDEDPMSolverPP() or PredictorCorrector() with a ReverseSDE"
         )
     return solver
 
