@@ -66,30 +66,30 @@ def covariance_error(solver, steps, eta, draws):
     return abs(float(jnp.sum(out**2)) - (0.25 + 0.05**2))
 
 
+# With noise the Adams methods gain accuracy beyond two estimates, but no order.
 ORDERS = [
-    (diffrax.Euler(), 1, 1),
-    (Ancestral(), 1, 1),
-    (SDEDPMSolverPP(points=1), 1, 1),
-    (SDEDPMSolverPP(), 2, 1),
-    (SASolver(1, 0), 1, 1),
-    (SASolver(2, 0), 2, 1),
-    (SASolver(2, 2), 2, 1),
-    (SASolver(3, 0), 3, 1),
-    (SASolver(3, 3), 3, 1),
-    (GottaGoFast(), 2, 1),
-    (diffrax.SEA(), 1, 2),
-    (diffrax.SRA1(), 2, 2),
-    (diffrax.ShARK(), 2, 2),
-    (diffrax.SlowRK(), 2, 2),
+    (diffrax.Euler(), 1.0, 1, 1),
+    (Ancestral(), 1.0, 1, 1),
+    (Ancestral(), 0.5, 1, 1),
+    (SDEDPMSolverPP(points=1), 0.5, 1, 1),
+    (SDEDPMSolverPP(), 1.0, 2, 1),
+    (SDEDPMSolverPP(), 0.5, 2, 1),
+    (SASolver(2, 0), 1.0, 2, 1),
+    (SASolver(3, 3), 1.0, 2, 1),
+    (SASolver(3, 0), 0.0, 3, 1),
+    (SASolver(3, 4), 0.0, 3, 1),
+    (GottaGoFast(), 1.0, 2, 1),
+    (diffrax.SEA(), 0.5, 1, 2),
+    (diffrax.SRA1(), 1.0, 2, 2),
+    (diffrax.ShARK(), 0.5, 2, 2),
 ]
 
 
-@pytest.mark.parametrize("eta", [1.0, 0.5])
-@pytest.mark.parametrize(("solver", "order", "draws"), ORDERS)
-def test_weak_order_of_the_variance(solver, order, draws, eta):
+@pytest.mark.parametrize(("solver", "eta", "order", "draws"), ORDERS)
+def test_weak_order_of_the_variance(solver, eta, order, draws):
     with jax.enable_x64(True):
         errors = [covariance_error(solver, steps, eta, draws) for steps in (100, 200)]
-    print(solver, eta, errors, np.log2(errors[0] / errors[1]))
+    print(solver, eta, np.log2(errors[0] / errors[1]))
     assert np.log2(errors[0] / errors[1]) > order - 0.15, errors
 
 
@@ -101,20 +101,19 @@ def test_an_example_does_not_depend_on_its_batch(name):
     np.testing.assert_allclose(draw(2), draw(5)[:2], atol=1e-5)
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
-@pytest.mark.parametrize("name", [*OURS, "sra1", "shark", "slowrk", "gotta_go_fast"])
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [(name, jnp.float32) for name in OURS] + [(name, jnp.float64) for name in ("sa", "shark", "gotta_go_fast")],
+)
 def test_a_schedule_may_end_at_zero_noise(name, dtype):
     with jax.enable_x64(dtype == jnp.float64):
         sde = sgm.EDM()
         schedule = np.append(sgm.karras(sde, 20), 0.0)
         process = sgm.ReverseSDE(sde, DATA.score_fn(sde))
-        draw = lambda schedule: (
-            sgm.sample(jax.random.key(0), process, (4, 3), solver=ALL[name], schedule=schedule, final="none").x
-        )
-        out = draw(schedule)
-        assert out.dtype == dtype
+        out = sgm.sample(jax.random.key(0), process, (4, 3), solver=ALL[name], schedule=schedule, final="none", save=22)
+        assert out.x.dtype == dtype
         # From 0.002 to 0 there is little left to move.
-        np.testing.assert_allclose(out, draw(schedule[:-1]), atol=0.02)
+        np.testing.assert_allclose(out.x, out.trajectory.xt[-2], atol=0.01)
 
 
 @pytest.mark.parametrize("name", ALL)
