@@ -17,6 +17,7 @@ from sgm_jax.sampling.gotta_go_fast import GottaGoFast
 from sgm_jax.sampling.hyperbolic import Hyperbolic
 from sgm_jax.sampling.noise import BrownianTree, NoiseSource, StepNoise, per_example_noise
 from sgm_jax.sampling.processes import AbstractProcess, ProbabilityFlow, ReverseSDE
+from sgm_jax.sampling.restart import Restart
 from sgm_jax.sampling.schedules import Schedule, karras, level_range
 from sgm_jax.shapes import Batch, PRNGKey, PRNGKeys, expand, per_example_keys
 
@@ -113,6 +114,8 @@ def sample(
         process = eqx.tree_at(lambda p: p.chart, process, chart, is_leaf=lambda leaf: leaf is None)
     levels = _levels(process, schedule, steps, adaptive)
     solver = _fit_solver(process, solver, adaptive, rtol, atol)
+    if type(_predictor(solver)) is Restart and isinstance(levels, np.ndarray):
+        _predictor(solver).check_crossings(levels)
     if final not in ("tweedie", "none"):
         raise ValueError(f"final must be 'tweedie' or 'none', got {final!r}")
     if save < 0 or save == 1:
@@ -200,16 +203,17 @@ def _trajectory(process: AbstractProcess, clock: Array, ys: Array) -> Trajectory
 
 def evaluations(solver: diffrax.AbstractSolver, steps: Array) -> Array | None:
     """Count the evaluations of the score function from the number of steps."""
+    if type(solver) in (PredictorCorrector, Restart):
+        inner_steps = steps + (solver.extra_steps if type(solver) is Restart else 0)
+        # The inner solver is told that the state jumped, so it evaluates its first stage anew each step.
+        stages = None if type(solver.solver) is Restart else _stages(solver.solver)
+        inner = evaluations(solver.solver, inner_steps) if stages is None else stages * inner_steps
+        corrector = solver.corrector if type(solver) is PredictorCorrector else None
+        return None if inner is None else inner + (0 if corrector is None else corrector.steps) * steps
     if isinstance(solver, AbstractFlowSolver | AbstractNoiseSolver):
         return solver.evaluations(steps)
     if isinstance(solver, GottaGoFast):
         return steps * solver.evaluations_per_step
-    if type(solver) is PredictorCorrector:
-        # The predictor is told that the state jumped, so it evaluates its first stage anew each step.
-        predictor = _stages(solver.solver)
-        predictor = evaluations(solver.solver, steps) if predictor is None else predictor * steps
-        extra = 0 if solver.corrector is None else solver.corrector.steps
-        return None if predictor is None else predictor + extra * steps
     stages = _stages(solver)
     if stages is None:
         return None
@@ -230,9 +234,13 @@ def _is_fsal(solver: diffrax.AbstractSolver) -> bool:
     return isinstance(solver, diffrax.AbstractERK) and solver.tableau.fsal
 
 
+def _predictor(solver: diffrax.AbstractSolver) -> diffrax.AbstractSolver:
+    return solver.solver if type(solver) is PredictorCorrector else solver
+
+
 def _levy_area(solver: diffrax.AbstractSolver) -> type:
     """Return the Brownian increment to give the solver: with the space-time Levy area if it asks for that."""
-    inner = solver.solver if type(solver) is PredictorCorrector else solver
+    inner = _predictor(solver)
     asked = getattr(inner, "minimal_levy_area", diffrax.AbstractBrownianIncrement)
     return (
         diffrax.SpaceTimeLevyArea if issubclass(asked, diffrax.AbstractSpaceTimeLevyArea) else diffrax.BrownianIncrement
@@ -240,6 +248,8 @@ def _levy_area(solver: diffrax.AbstractSolver) -> type:
 
 
 def _has_error_estimate(solver: diffrax.AbstractSolver) -> bool:
+    if type(solver) is Restart:
+        return False
     if isinstance(solver, diffrax.AbstractSRK):
         return solver.tableau.b_error is not None
     return isinstance(solver, diffrax.AbstractAdaptiveSolver)
@@ -276,7 +286,7 @@ def _fit_solver(process: AbstractProcess, solver, adaptive: bool, rtol, atol) ->
             raise ValueError(f"adaptive steps need rtol > 0 and atol > 0, got rtol={rtol}, atol={atol}")
         fitting = diffrax.ShARK() if stochastic else diffrax.Tsit5()
         solver = fitting if solver is None else solver
-        inner = solver.solver if type(solver) is PredictorCorrector else solver
+        inner = _predictor(solver)
         if not _has_error_estimate(inner):
             raise ValueError(
                 f"adaptive steps need a solver with an error estimate such as diffrax.{type(fitting).__name__}(), got "
@@ -287,9 +297,9 @@ def _fit_solver(process: AbstractProcess, solver, adaptive: bool, rtol, atol) ->
             solver = diffrax.Euler()
         else:
             solver = DPMSolverPP() if isinstance(process.coordinates, NoiseLevel) else diffrax.Heun()
-    inner = solver.solver if type(solver) is PredictorCorrector else solver
+    inner = _predictor(solver)
     canonical = isinstance(process, ProbabilityFlow) and isinstance(process.coordinates, NoiseLevel)
-    if isinstance(inner, AbstractFlowSolver) and not canonical:
+    if isinstance(inner, AbstractFlowSolver | Restart) and not canonical:
         raise ValueError(
             f"{type(inner).__name__} integrates a ProbabilityFlow in the chart NoiseLevel, got a "
             f"{type(process).__name__}{'' if stochastic else f' in the chart {type(process.coordinates).__name__}'}; "

@@ -12,7 +12,7 @@ from closed_form import SDES, Gaussian
 import sgm_jax as sgm
 from sgm_jax.sampling.gotta_go_fast import GottaGoFast, PublishedControl, redrawn_increment
 from sgm_jax.sampling.hyperbolic import Hyperbolic
-from sgm_jax.shapes import per_example_keys
+from sgm_jax.shapes import expand, per_example_keys
 
 DATA = Gaussian(mean=(0.3, 0.0, -0.4))
 PUBLISHED = dict(solver=GottaGoFast(redrawn_increment), controller=PublishedControl)
@@ -55,7 +55,7 @@ def test_tolerances_bound_the_error_along_each_path(solver):
 def test_it_is_the_published_algorithm_one_example_at_a_time():
     """Jolicoeur-Martineau et al., 2021, algorithm 1, in VP's own time, with a noise that can be written down."""
     sde, rtol, atol = sgm.VP(t_min=1e-3), 0.05, 1 / 128
-    score = lambda t, x: -x / (0.2 + t)[:, None] + jnp.sin(3 * x)
+    score = lambda t, x: -x / (0.2 + expand(t, x)) + jnp.sin(3 * x)
     z = lambda t0, t1: 1.5 * np.array([np.cos(40 * t0 + 90 * t1), np.sin(70 * t1)])
     start = np.array([[0.4, -1.2], [1.5, 0.3]])
 
@@ -105,7 +105,8 @@ def test_it_is_the_published_algorithm_one_example_at_a_time():
 
 def test_a_retried_step_draws_anew_only_as_published():
     # On one path a smaller second try shares the first try's increment; drawn anew the two are independent.
-    context = sgm.sampling.Context(None, None, None, per_example_keys(jax.random.key(0), 2000))
+    keys = per_example_keys(jax.random.key(0), 2000)
+    context = sgm.sampling.Context(sgm.ReverseSDE(sgm.VP(), DATA.score_fn(sgm.VP())), keys, keys, keys)
     y = jnp.zeros((2000, 1))
     draw = functools.partial(redrawn_increment, None, jnp.float32(-1.0), y=y, args=context)
     first, second = draw(t1=jnp.float32(-0.5)), draw(t1=jnp.float32(-0.75))

@@ -6,7 +6,7 @@ from closed_form import Mixture
 
 import sgm_jax as sgm
 from sgm_jax.sampling.noise import BrownianTree, Recorded
-from sgm_jax.shapes import per_example_keys
+from sgm_jax.shapes import expand, per_example_keys
 
 
 def join(first, second):
@@ -70,7 +70,7 @@ def test_the_tree_is_one_path_an_example():
 def test_euler_in_the_sdes_own_time_is_euler_maruyama():
     """Song et al., 2021, the Euler-Maruyama predictor: x - h (f x - g**2 score) + g sqrt(h) z."""
     sde = sgm.VP()
-    score = lambda t, x: -jnp.tanh(x) / (0.1 + t)[:, None]
+    score = lambda t, x: -jnp.tanh(x) / (0.1 + expand(t, x))
     t = np.linspace(1.0, 0.1, 6)
     noise = jax.random.normal(jax.random.key(0), (5, 4, 3))
     start = jax.random.normal(jax.random.key(1), (4, 3))
