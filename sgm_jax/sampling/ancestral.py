@@ -29,7 +29,7 @@ class Ancestral(AbstractNoiseSolver):
 
     References:
         Ho et al., Denoising Diffusion Probabilistic Models, 2020, eq. 7 and algorithm 2.
-        Song et al., Denoising Diffusion Implicit Models, 2020, eq. 12, 16 and appendix D.3.
+        Song et al., Denoising Diffusion Implicit Models, 2020, eq. 12, 16.
     """
 
     variance: str = "small"

@@ -100,7 +100,7 @@ class PublishedControl(diffrax.AbstractAdaptiveStepSizeController):
         exponent: published: 0.9.
 
     References:
-        Jolicoeur-Martineau et al., 2021, section 3.1 and algorithm 1.
+        Jolicoeur-Martineau et al., 2021, algorithm 1.
     """
 
     rtol: float

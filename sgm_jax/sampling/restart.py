@@ -43,7 +43,7 @@ class Restart(diffrax.AbstractWrappedSolver):
         ValueError: if there is no interval, or one is empty or has no steps or repeats.
 
     References:
-        Xu et al., Restart Sampling for Improving Generative Processes, 2023, algorithm 1 and eq. 4, 5.
+        Xu et al., Restart Sampling for Improving Generative Processes, 2023, section 3.
     """
 
     solver: diffrax.AbstractSolver

@@ -18,11 +18,7 @@ def full_strength(s: Level) -> Array:
 
 
 def within(low: float, high: float) -> Callable[[Level], Array]:
-    """Return the strength that is 1 for noise levels from `low` to `high` (data units) and 0 elsewhere, as published.
-
-    References:
-        Xue et al., 2023, section 6 and appendix E.
-    """
+    """Return the strength that is 1 for noise levels from `low` to `high` (data units) and 0 elsewhere."""
     return lambda s: jnp.where((low <= s) & (s <= high), 1.0, 0.0)
 
 
@@ -33,7 +29,9 @@ class SASolver(AbstractNoiseSolver):
     `predictor` estimates (stochastic Adams-Bashforth). Once the next estimate is known the step is repeated with it,
     with the same noise, through `corrector` estimates (stochastic Adams-Moulton); that happens at the start of the
     next step, so the last state is the predictor's, as in UniPC. Early steps use the estimates there are, a step that
-    ends at zero noise the last one alone.
+    ends at zero noise the last one alone. Without noise the predictor's order is the number of its estimates; with
+    noise the weak order stays 2, as the denoised estimate is then rough along the path, and more estimates only lower
+    the error.
 
     Args:
         predictor: estimates the predictor uses, 1 to 3.
@@ -44,9 +42,9 @@ class SASolver(AbstractNoiseSolver):
         ValueError: if `predictor` or `corrector` is out of range.
 
     References:
-        Xue et al., SA-Solver: Stochastic Adams Solver for Fast Sampling of Diffusion Models, 2023, eq. 14, 17 and
-        algorithm 1. The code published with it changes the weights of the two-point methods by terms of higher
-        order; these are the paper's.
+        Xue et al., SA-Solver: Stochastic Adams Solver for Fast Sampling of Diffusion Models, 2023,
+        algorithm 1. The code published with it changes the weights of the two-point methods by terms of higher order;
+        these are the paper's.
     """
 
     predictor: int = 3

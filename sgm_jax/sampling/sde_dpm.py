@@ -23,8 +23,8 @@ class SDEDPMSolverPP(AbstractNoiseSolver):
         ValueError: if `points` is neither 1 nor 2.
 
     References:
-        Lu et al., DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models, 2022, eq. 19 and
-        algorithm 4 (appendix A.4).
+        Lu et al., DPM-Solver++: Fast Solver for Guided Sampling of Diffusion Probabilistic Models, 2022,
+        SDE-DPM-Solver++(1) and (2M).
     """
 
     points: int = 2

@@ -32,7 +32,6 @@ def test_adaptive_samples_of_gaussian_data_have_its_moments(name, options):
     sde = SDES[name]
     process = sgm.ReverseSDE(sde, DATA.score_fn(sde))
     out = sgm.sample(jax.random.key(0), process, (5000, 3), rtol=0.02, atol=0.02, **options)
-    print(name, options, out.nfe, out.x.std(0))
     np.testing.assert_allclose(out.x.mean(0), DATA.mean, atol=0.05)
     np.testing.assert_allclose(out.x.std(0), DATA.std, rtol=0.05)
 
@@ -46,7 +45,6 @@ def test_tolerances_bound_the_error_along_each_path(solver):
     )
     loose, tight, reference = draw(1e-2), draw(1e-3), draw(1e-4)
     errors = [float(jnp.sqrt(jnp.mean((out.x - reference.x) ** 2))) for out in (loose, tight)]
-    print(solver, errors, loose.nfe, tight.nfe, reference.nfe)
     assert errors[0] < 0.1 and errors[1] < 0.4 * errors[0]
     # The same paths with fewer examples around, though other steps.
     np.testing.assert_allclose(draw(1e-3, 3).x, reference.x[:3], atol=0.02)
@@ -99,7 +97,6 @@ def test_it_is_the_published_algorithm_one_example_at_a_time():
         out = jax.vmap(one)(per_example_keys(jax.random.key(0), 2), jnp.asarray(start))
         for i in range(2):
             x, count, rejected = published(start[i])
-            print(count, rejected)
             assert int(out.nfe[i]) == count and rejected > 0
             np.testing.assert_allclose(out.x[i, 0] * sde.alpha(sde.t_min), x, rtol=1e-4, atol=1e-6)
 

@@ -49,7 +49,6 @@ def test_strong_order_of_diffrax_solvers_on_one_path():
                     error = draw(getattr(diffrax, name)(), path, schedule) - reference
                     found.append(float(jnp.sqrt(jnp.mean(error**2))))
     orders = {name: np.log2(coarse / fine) for name, (fine, coarse) in errors.items()}
-    print(orders, errors)
     assert 0.8 < orders["Euler"] < 1.3, errors
     assert orders["SRA1"] > 1.4 and orders["ShARK"] > 1.4, errors
 

@@ -19,7 +19,7 @@ def denoiser(t, x):
 
 
 def test_it_is_the_published_algorithm():
-    """Xu et al., 2023, algorithm 1 with Heun's method; the noises play back in order."""
+    """Xu et al., 2023, section 3, with Heun's method; the noises play back in order."""
     s = sgm.karras(SDE, 10)
     noise = jax.random.normal(jax.random.key(1), (5, 4, 3))
     start = 80 * jax.random.normal(jax.random.key(0), (4, 3))

@@ -89,7 +89,6 @@ ORDERS = [
 def test_weak_order_of_the_variance(solver, eta, order, draws):
     with jax.enable_x64(True):
         errors = [covariance_error(solver, steps, eta, draws) for steps in (100, 200)]
-    print(solver, eta, np.log2(errors[0] / errors[1]))
     assert np.log2(errors[0] / errors[1]) > order - 0.15, errors
 
 
