@@ -1,7 +1,7 @@
 """Charts: the clock and the scale in which a process is integrated.
 
 A chart is chosen at the solve, not in the SDE. For few fixed steps the canonical noise level `s` is the
-literature's choice; for adaptive solving a bounded, well-scaled angle serves better.
+literature's choice; for adaptive solving a well-scaled one serves better: `Angle` for ODEs, `Hyperbolic` for SDEs.
 """
 
 import abc
@@ -78,6 +78,31 @@ class Angle(AbstractChart):
         # With denoised = x - s noise and x = y c / cos(u), this is noise / cos(u) - tan(u) y.
         tangent = jnp.asarray(s) / self.data_scale
         return jnp.sqrt(1 + tangent**2) * noise - tangent * y
+
+
+class Hyperbolic(AbstractChart):
+    """The clock `u = arcsinh(s / c)` with `y = x / (alpha c cosh(u))`, of unit scale throughout.
+
+    `dy/du = noise - tanh(u) y`. The clock is logarithmic in `s` above the data's scale and linear below it, so the
+    diffusion of `ReverseSDE`, `eta sqrt(2 tanh(u))`, and the rate of its drift are bounded.
+
+    Args:
+        data_scale: `c`, the standard deviation of the data, in data units.
+    """
+
+    data_scale: float = 1.0
+
+    def clock(self, sde: AbstractSDE, s: Level) -> Array:
+        return jnp.arcsinh(jnp.asarray(s) / self.data_scale)
+
+    def level(self, sde: AbstractSDE, u: Level) -> Array:
+        return self.data_scale * jnp.sinh(u)
+
+    def scale(self, sde: AbstractSDE, s: Level) -> Array:
+        return 1 / jnp.hypot(jnp.asarray(s), self.data_scale)
+
+    def velocity(self, sde: AbstractSDE, s: Level, y: Batch, noise: Batch) -> Batch:
+        return noise - jnp.asarray(s) / jnp.hypot(jnp.asarray(s), self.data_scale) * y
 
 
 class OwnTime(AbstractChart):

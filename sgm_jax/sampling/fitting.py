@@ -8,8 +8,6 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 from numpy.typing import NDArray
-from scipy.interpolate import PchipInterpolator
-from scipy.ndimage import gaussian_filter1d
 
 from sgm_jax.sampling.charts import Angle
 from sgm_jax.sampling.processes import ProbabilityFlow
@@ -50,6 +48,9 @@ def schedule_from_solution(
     Raises:
         ValueError: if `steps` is less than 1.
     """
+    from scipy.interpolate import PchipInterpolator
+    from scipy.ndimage import gaussian_filter1d
+
     if steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}")
     sde = process.sde
@@ -78,7 +79,7 @@ def schedule_from_solution(
 
 
 class FittedSampler(eqx.Module):
-    """What `fit_sampler` returns: `sample(..., solver=f.solver, schedule=f.schedule, final=f.final)` draws with it.
+    """What `fit_schedule` returns: `sample(..., solver=f.solver, schedule=f.schedule, final=f.final)` draws with it.
 
     Args:
         schedule: decreasing canonical noise levels [steps + 1].
@@ -95,7 +96,7 @@ class FittedSampler(eqx.Module):
     after: float
 
 
-def fit_sampler(
+def fit_schedule(
     key: PRNGKey | PRNGKeys,
     process: ProbabilityFlow,
     shape: tuple[int, ...],

@@ -42,18 +42,20 @@ class Recorded(eqx.Module):
 
 
 class StepNoise(diffrax.AbstractBrownianPath):
-    """Brownian increments over whole steps of a known schedule, walked from large clock values to small.
+    """Brownian increments over whole steps of a known schedule.
 
-    Independent increments suffice for fixed steps; nothing is remembered between them.
+    Independent increments suffice for fixed steps; nothing is remembered between them. A step takes one draw from the
+    source, or two for a solver that needs the space-time Levy area: increment, then area.
 
     Args:
-        clock: the schedule in the clock of integration [steps + 1], decreasing.
+        times: where the steps begin and end [steps + 1], increasing.
         keys: one PRNG key an example [b].
         source: the noise source.
         shape: shape of the state [b, ...].
+        levy_area: `diffrax.BrownianIncrement` or `diffrax.SpaceTimeLevyArea`, what the solver asks for.
     """
 
-    clock: Float[Array, " n"]
+    times: Float[Array, " n"]
     keys: PRNGKeys
     source: NoiseSource
     shape: tuple[int, ...] = eqx.field(static=True)
@@ -61,16 +63,57 @@ class StepNoise(diffrax.AbstractBrownianPath):
 
     @property
     def t0(self):
-        return self.clock[-1]
+        return self.times[0]
 
     @property
     def t1(self):
-        return self.clock[0]
+        return self.times[-1]
 
     def evaluate(self, t0, t1=None, left=True, use_levy=False):
         if t1 is None:
             raise ValueError("StepNoise gives increments over steps; it has no value at a single time")
-        # t1 > t0 whichever way the solve runs, and t1 is where this step began.
-        step = jnp.sum(self.clock > t1)
-        increment = -jnp.sqrt(t1 - t0) * self.source(self.keys, step, self.shape)
-        return diffrax.BrownianIncrement(dt=t1 - t0, W=increment) if use_levy else increment
+        step = jnp.sum(self.times < t0)
+        dt = t1 - t0
+        if self.levy_area is diffrax.BrownianIncrement:
+            increment = jnp.sqrt(dt) * self.source(self.keys, step, self.shape)
+            return diffrax.BrownianIncrement(dt=dt, W=increment) if use_levy else increment
+        increment = jnp.sqrt(dt) * self.source(self.keys, 2 * step, self.shape)
+        if not use_levy:
+            return increment
+        area = jnp.sqrt(dt / 12) * self.source(self.keys, 2 * step + 1, self.shape)
+        return diffrax.SpaceTimeLevyArea(dt=dt, W=increment, H=area)
+
+
+class BrownianTree(diffrax.AbstractBrownianPath):
+    """Brownian paths that can be asked for any increment, one path an example, for adaptive steps.
+
+    Example `i` follows the path of `keys[i]`, whatever steps are taken and whatever the batch around it.
+
+    Args:
+        t0: start of the interval.
+        t1: end of the interval.
+        tol: time below which the paths are not resolved; it must be smaller than any step.
+        keys: one PRNG key an example [b].
+        shape: shape of the state [b, ...].
+        levy_area: `diffrax.BrownianIncrement` or `diffrax.SpaceTimeLevyArea`, what the solver asks for.
+
+    References:
+        Jelincic, Foster and Kidger, Single-seed generation of Brownian paths and integrals for adaptive and high
+        order SDE solvers, 2024.
+    """
+
+    t0: Array
+    t1: Array
+    tol: Array
+    keys: PRNGKeys
+    shape: tuple[int, ...] = eqx.field(static=True)
+    levy_area: type = eqx.field(static=True, default=diffrax.BrownianIncrement)
+
+    def evaluate(self, t0, t1=None, left=True, use_levy=False):
+        def one(key):
+            tree = diffrax.VirtualBrownianTree(self.t0, self.t1, self.tol, self.shape[1:], key, self.levy_area)
+            return tree.evaluate(t0, t1, use_levy=use_levy)
+
+        out = jax.vmap(one)(self.keys)
+        # The time step is the batch's.
+        return eqx.tree_at(lambda out: out.dt, out, out.dt[0]) if use_levy else out

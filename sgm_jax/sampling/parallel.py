@@ -8,8 +8,8 @@ from jaxtyping import Array, Int
 
 from sgm_jax.sampling.noise import NoiseSource, per_example_noise
 from sgm_jax.sampling.processes import AbstractProcess, ProbabilityFlow
-from sgm_jax.sampling.schedules import Schedule
-from sgm_jax.sampling.solve import _levels
+from sgm_jax.sampling.schedules import Schedule, resolve_levels
+from sgm_jax.sampling.solve import start, streams
 from sgm_jax.shapes import Batch, PRNGKey, PRNGKeys, expand, per_example_keys
 
 
@@ -77,7 +77,7 @@ def sample_parallel(
     if not isinstance(process, ProbabilityFlow):
         raise ValueError(f"process must be a ProbabilityFlow, got a {type(process).__name__}")
     process = ProbabilityFlow(process.sde, process.score_fn)
-    levels = _levels(process, schedule, steps, False)
+    levels = resolve_levels(process.sde, schedule, steps)
     window = len(levels) - 1 if window is None else window
     if not 1 <= window <= len(levels) - 1:
         raise ValueError(f"window must be between 1 and the number of steps {len(levels) - 1}, got {window}")
@@ -85,15 +85,8 @@ def sample_parallel(
         raise ValueError(f"tolerance and data_scale must be > 0, got {tolerance} and {data_scale}")
     if final not in ("tweedie", "none"):
         raise ValueError(f"final must be 'tweedie' or 'none', got {final!r}")
-    if x_init is None:
-        # The same stream as in `sample`.
-        prior_keys = jax.vmap(lambda key: jax.random.split(key, 5)[0])(per_example_keys(key, shape[0]))
-        sde = process.sde
-        xbar = levels[0] * sde.prior_std / sde.sigma(sde.t_max) * noise(prior_keys, 0, shape)
-    elif x_init.shape != tuple(shape):
-        raise ValueError(f"x_init must have the shape of the samples {tuple(shape)}, got {x_init.shape}")
-    else:
-        xbar = x_init / process.sde.alpha(process.sde.t(levels[0]))
+    keys = streams(per_example_keys(key, shape[0]))
+    xbar = start(process.sde, keys[0], levels[0], x_init, tuple(shape), noise)
     levels = jnp.asarray(levels, xbar.dtype)
     xbar, rounds = _iterate(process, levels, xbar, window, tolerance, data_scale)
     nfe = rounds * window

@@ -1,10 +1,10 @@
 """Processes: what is integrated to turn noise into data."""
 
 import abc
-from collections.abc import Callable
 
 import diffrax
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import lineax
 from jaxtyping import Array
@@ -86,10 +86,19 @@ class ProbabilityFlow(AbstractProcess):
 
 
 class ReverseSDE(AbstractProcess):
-    """The stochastic process with the SDE's marginals, in the clock `s**2`.
+    """The stochastic process with the SDE's marginals, in the clock `s**2` unless a chart is given.
 
     Drift `(1 + eta**2) / 2 * noise / s`, diffusion `eta`. `eta=1` is the reverse SDE, `eta=0` the probability flow.
-    Euler's method here is score_sde's reverse-diffusion predictor for VE.
+    Euler's method here is score_sde's reverse-diffusion predictor for VE; in the chart `OwnTime` it is its
+    Euler-Maruyama predictor. The terms run forward in minus the clock, because diffrax's stochastic Runge-Kutta
+    methods give wrong results backward.
+
+    Args:
+        sde: the forward SDE.
+        score_fn: `score_fn(t, x)`.
+        eta: noise strength.
+        chart: the coordinates to integrate in; unless given `x / alpha` in the clock `s**2`, and for adaptive steps
+            `Hyperbolic()`.
 
     References:
         Anderson, Reverse-time Diffusion Equation Models, 1982.
@@ -99,34 +108,45 @@ class ReverseSDE(AbstractProcess):
     sde: AbstractSDE
     score_fn: ScoreFn
     eta: float = 1.0
+    chart: AbstractChart | None = None
 
     def __check_init__(self):
         if isinstance(self.eta, int | float) and self.eta < 0:
             raise ValueError(f"eta must be >= 0, got {self.eta}")
 
     def clock(self, s: Level) -> Array:
-        return jnp.square(s)
+        return jnp.square(s) if self.chart is None else self.chart.clock(self.sde, s)
 
     def level(self, u: Level) -> Array:
-        return jnp.sqrt(u)
+        return jnp.sqrt(u) if self.chart is None else self.chart.level(self.sde, u)
 
     def scale(self, s: Level) -> Array:
-        return jnp.ones_like(jnp.asarray(s))
+        return jnp.ones_like(jnp.asarray(s)) if self.chart is None else self.chart.scale(self.sde, s)
 
-    def drift(self, u, y, args=None) -> Batch:
-        """Return the drift at clock `u`; the clock runs from large to small."""
-        s = self.level(u)
-        return 0.5 * (1 + self.eta**2) / s * self.noise(s, y)
+    def drift(self, time, y, args=None) -> Batch:
+        """Return `dy/dtime`, where `time` is minus the clock."""
+        if self.chart is None:
+            s = jnp.sqrt(-time)
+            return -0.5 * (1 + self.eta**2) / s * self.noise(s, y)
+        s, gain = self._gain(-time)
+        noise = self.noise(s, y / self.scale(s))
+        return -self.chart.velocity(self.sde, s, y, noise) - self.eta**2 * gain * noise
+
+    def diffusion(self, time, y, args=None) -> lineax.AbstractLinearOperator:
+        """Return the diffusion, a multiple of the identity, where `time` is minus the clock."""
+        strength = self.eta
+        if self.chart is not None:
+            # The variance grows by eta**2 d(s**2) in canonical coordinates.
+            s, gain = self._gain(-time)
+            strength = self.eta * jnp.sqrt(2 * s * gain * self.scale(s))
+        return lineax.DiagonalLinearOperator(jnp.full(y.shape, strength, y.dtype))
+
+    def _gain(self, u: Array) -> tuple[Array, Array]:
+        """Return the noise level `s` and `scale(s) ds/du` at clock `u`."""
+        s, slope = jax.jvp(self.level, (u,), (jnp.ones_like(u),))
+        return s, self.scale(s) * slope
 
     def terms(self, path: diffrax.AbstractBrownianPath | None = None) -> diffrax.AbstractTerm:
         if path is None:
             raise ValueError("ReverseSDE needs a Brownian path to drive it, got None")
-        diffusion = diffrax.ControlTerm(_constant_diffusion(self.eta), path)
-        return diffrax.MultiTerm(diffrax.ODETerm(self.drift), diffusion)
-
-
-def _constant_diffusion(eta: Array | float) -> Callable:
-    def diffusion(u, y, args):
-        return lineax.DiagonalLinearOperator(jnp.full(y.shape, eta, y.dtype))
-
-    return diffusion
+        return diffrax.MultiTerm(diffrax.ODETerm(self.drift), diffrax.ControlTerm(self.diffusion, path))

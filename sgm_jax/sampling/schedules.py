@@ -8,6 +8,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 from numpy.typing import NDArray
 
 from sgm_jax.sde import AbstractSDE
@@ -156,3 +157,50 @@ def discrete_ve(sde: AbstractSDE, steps: int, *, points: int = 1000, spacing: Sp
     if not (hasattr(sde, "sigma_min") and hasattr(sde, "sigma_max")):
         raise ValueError(f"sde must have the levels sigma_min and sigma_max, like VE, got {type(sde).__name__}")
     return _subgrid(np.geomspace(sde.sigma_min, sde.sigma_max, points), steps, spacing)
+
+
+def then_zero(schedule: Schedule) -> Schedule:
+    """Return `schedule` with one step fewer and then a last step to zero noise, to be used with `final="none"`.
+
+    Solvers that keep their order down to zero (`ExponentialAdams` in the variable `SoftLog`) then spend the evaluation
+    of the final denoising on one more step. End the schedule well above the smallest noise, near the scale of the
+    data's finest detail: `then_zero(functools.partial(karras, s_min=0.1))`.
+    """
+
+    def ended(sde: AbstractSDE, steps: int) -> NDArray:
+        _check_steps(steps)
+        if steps == 1:
+            return np.array([level_range(sde)[1], 0.0])
+        return np.append(schedule(sde, steps - 1), 0.0)
+
+    return ended
+
+
+def resolve_levels(
+    sde: AbstractSDE, schedule: Schedule | Array | NDArray | None, steps: int | None, adaptive: bool = False
+) -> Array | NDArray:
+    """Return the noise levels of the steps [steps + 1], or the two ends of an adaptive solve.
+
+    Raises:
+        ValueError: if there is neither a schedule nor a number of steps, they contradict each other, or the levels do
+            not decrease or leave the SDE's range.
+    """
+    low, high = level_range(sde)
+    if adaptive and steps is not None:
+        raise ValueError(f"give either steps or tolerances, got steps={steps} and rtol or atol")
+    if schedule is None or callable(schedule):
+        if adaptive:
+            return np.array([high, low])
+        if steps is None:
+            raise ValueError("say where the steps are: steps=..., schedule=... or rtol=..., atol=...")
+        schedule = (karras if schedule is None else schedule)(sde, steps)
+    elif steps is not None and steps != len(schedule) - 1:
+        raise ValueError(f"steps={steps} contradicts a schedule of {len(schedule) - 1} steps")
+    if isinstance(schedule, jax.core.Tracer):
+        return schedule[jnp.array([0, -1])] if adaptive else schedule
+    s = np.asarray(schedule)
+    if s.ndim != 1 or len(s) < 2 or not np.all(np.diff(s) < 0):
+        raise ValueError(f"schedule must be at least two decreasing noise levels, got {s}")
+    if s[0] > high * (1 + 1e-5) or s[-1] < 0:
+        raise ValueError(f"schedule must lie between 0 and the SDE's largest level {high:g}, got {s[0]} to {s[-1]}")
+    return s[[0, -1]] if adaptive else s

@@ -1,5 +1,7 @@
 """Draw samples: any process, any diffrax solver, fixed or adaptive steps."""
 
+from collections.abc import Callable
+
 import diffrax
 import equinox as eqx
 import jax
@@ -7,14 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from sgm_jax.sampling.abstract import AbstractFlowSolver, AbstractNoiseSolver
-from sgm_jax.sampling.charts import Angle, NoiseLevel
-from sgm_jax.sampling.corrector import Constraint, Context, PredictorCorrector
-from sgm_jax.sampling.multistep import DPMSolverPP
-from sgm_jax.sampling.noise import NoiseSource, StepNoise, per_example_noise
-from sgm_jax.sampling.processes import AbstractProcess, ProbabilityFlow, ReverseSDE
-from sgm_jax.sampling.schedules import Schedule, karras, level_range
-from sgm_jax.shapes import Batch, PRNGKey, PRNGKeys, expand, per_example_keys
+from sgm_jax.sampling.charts import Angle, Hyperbolic
+from sgm_jax.sampling.corrector import Constraint, Context
+from sgm_jax.sampling.noise import BrownianTree, NoiseSource, StepNoise, per_example_noise
+from sgm_jax.sampling.processes import AbstractProcess, ReverseSDE
+from sgm_jax.sampling.restart import Restart
+from sgm_jax.sampling.schedules import Schedule, resolve_levels
+from sgm_jax.sampling.solvers import evaluations, fit_solver, levy_area, predictor, with_constraint
+from sgm_jax.sde import AbstractSDE
+from sgm_jax.shapes import Batch, Level, PRNGKey, PRNGKeys, expand, per_example_keys
 
 
 class Trajectory(eqx.Module):
@@ -56,6 +59,7 @@ def sample(
     steps: int | None = None,
     rtol: float | None = None,
     atol: float | None = None,
+    controller: Callable[..., diffrax.AbstractStepSizeController] = diffrax.PIDController,
     x_init: Batch | None = None,
     constraint: Constraint | None = None,
     final: str = "tweedie",
@@ -68,25 +72,28 @@ def sample(
     """Draw samples by integrating a process from noise to data.
 
     Fixed steps: give `steps` (and a schedule other than the default, if wanted) or an array of noise levels as
-    `schedule`. Adaptive steps: give `rtol` and `atol` (`ProbabilityFlow` only).
+    `schedule`. Adaptive steps: give `rtol` and `atol`. They are the same for the whole batch; for steps of its own for
+    each example, map over batches of one: `jax.vmap(lambda key: sample(key[None], process, (1, ...), ...).x[0])(keys)`.
 
     Args:
         key: one PRNG key, or one an example [b]. Example `i` depends on its own key alone, not on the batch.
         process: `ProbabilityFlow(sde, score_fn)` or `ReverseSDE(sde, score_fn, eta)`.
         shape: shape of the samples [b, ...].
         solver: any diffrax solver that fits the process. Default: for `ProbabilityFlow` `DPMSolverPP` with fixed
-            and `diffrax.Tsit5` with adaptive steps, for `ReverseSDE` `diffrax.Euler`.
+            and `diffrax.Tsit5` with adaptive steps, for `ReverseSDE` `diffrax.Euler` and `diffrax.ShARK`.
         schedule: a function `(sde, steps) -> s` or an array of decreasing canonical noise levels [steps + 1]. For
             adaptive steps its first and last entry are the ends. `karras` unless given.
         steps: number of steps.
         rtol: relative tolerance of a step, over the whole batch.
         atol: absolute tolerance, in the units of the process's chart.
+        controller: makes the step-size controller of adaptive steps, `controller(rtol=rtol, atol=atol)`.
         x_init: where to start, in the SDE's own scale at the schedule's first level [b, ...]; the prior unless given.
         constraint: `(keys, t, x) -> x`, applied after each step in the SDE's own scale.
         final: `"tweedie"` returns the denoised estimate at the last level (one more evaluation), `"none"` the
             state itself.
         save: number of states to save for the trajectory, both ends included.
-        noise: the noise source.
+        noise: the noise source; adaptive steps of a `ReverseSDE` take it for the prior alone, and follow Brownian
+            paths drawn from the key.
         adjoint: how to differentiate through the sampler; `diffrax.ForwardMode()` unless given. Use
             `diffrax.DirectAdjoint()` or `diffrax.RecursiveCheckpointAdjoint()` for `jax.grad`.
         progress_meter: a diffrax progress meter for long runs.
@@ -100,26 +107,26 @@ def sample(
             solver does not fit the process.
     """
     adaptive = rtol is not None or atol is not None
-    if adaptive and isinstance(process, ProbabilityFlow) and process.chart is None:
-        process = ProbabilityFlow(process.sde, process.score_fn, Angle())
-    levels = _levels(process, schedule, steps, adaptive)
-    solver = _fit_solver(process, solver, adaptive, rtol, atol)
+    if adaptive and process.chart is None:
+        chart = Hyperbolic() if isinstance(process, ReverseSDE) else Angle()
+        process = eqx.tree_at(lambda p: p.chart, process, chart, is_leaf=lambda leaf: leaf is None)
+    levels = resolve_levels(process.sde, schedule, steps, adaptive)
+    solver = fit_solver(process, solver, rtol, atol)
+    if type(predictor(solver)) is Restart and isinstance(levels, np.ndarray):
+        predictor(solver).check_crossings(levels)
     if final not in ("tweedie", "none"):
         raise ValueError(f"final must be 'tweedie' or 'none', got {final!r}")
     if save < 0 or save == 1:
         raise ValueError(f"save must be 0 or at least 2 states, got {save}")
-    if x_init is not None and x_init.shape != tuple(shape):
-        raise ValueError(f"x_init must have the shape of the samples {tuple(shape)}, got {x_init.shape}")
     if constraint is not None:
-        solver = _with_constraint(solver, constraint)
-    controller = diffrax.PIDController(rtol=rtol, atol=atol) if adaptive else None
+        solver = with_constraint(solver, constraint)
     return _solve(
         per_example_keys(key, shape[0]),
         process,
         jnp.asarray(levels, jnp.result_type(float)),
         x_init,
         solver,
-        controller,
+        controller(rtol=rtol, atol=atol) if adaptive else None,
         noise,
         diffrax.ForwardMode() if adjoint is None else adjoint,
         diffrax.NoProgressMeter() if progress_meter is None else progress_meter,
@@ -130,20 +137,47 @@ def sample(
     )
 
 
-@eqx.filter_jit
-def _solve(keys, process, levels, x_init, solver, controller, noise, adjoint, meter, shape, final, save, max_steps):
-    sde = process.sde
-    streams = jax.vmap(lambda key: jax.random.split(key, 5))(keys)
-    prior_keys, path_keys, corrector_keys, constraint_keys, solver_keys = (streams[:, i] for i in range(5))
+def start(
+    sde: AbstractSDE,
+    keys: PRNGKeys,
+    s: Level,
+    x_init: Batch | None,
+    shape: tuple[int, ...],
+    noise: NoiseSource = per_example_noise,
+) -> Batch:
+    """Return where sampling starts, as `x / alpha` [shape]: `x_init` at the noise level `s`, or a draw from the prior.
+
+    Raises:
+        ValueError: if `x_init` has another shape.
+    """
     if x_init is None:
         # The prior in canonical coordinates; s_max up to the published rounding of the prior's scale.
-        spread = levels[0] * sde.prior_std / sde.sigma(sde.t_max)
-        xbar = spread * noise(prior_keys, 0, shape)
-    else:
-        xbar = x_init / sde.alpha(sde.t(levels[0]))
+        return s * sde.prior_std / sde.sigma(sde.t_max) * noise(keys, 0, shape)
+    if x_init.shape != shape:
+        raise ValueError(f"x_init must have the shape of the samples {shape}, got {x_init.shape}")
+    return x_init / sde.alpha(sde.t(s))
 
-    clock = process.clock(levels)
-    path = StepNoise(clock, path_keys, noise, shape) if isinstance(process, ReverseSDE) else None
+
+def streams(keys: PRNGKeys) -> tuple[PRNGKeys, ...]:
+    """Split each example's key into those of prior, path, corrector, constraint and solver."""
+    split = jax.vmap(lambda key: jax.random.split(key, 5))(keys)
+    return tuple(split[:, i] for i in range(5))
+
+
+@eqx.filter_jit
+def _solve(keys, process, levels, x_init, solver, controller, noise, adjoint, meter, shape, final, save, max_steps):
+    prior_keys, path_keys, corrector_keys, constraint_keys, solver_keys = streams(keys)
+    xbar = start(process.sde, prior_keys, levels[0], x_init, shape, noise)
+    # A ReverseSDE's terms run forward in minus its clock.
+    clock = process.clock(levels) * (-1 if isinstance(process, ReverseSDE) else 1)
+    path = None
+    if isinstance(process, ReverseSDE):
+        area = levy_area(solver)
+        if controller is None:
+            path = StepNoise(clock, path_keys, noise, shape, area)
+        else:
+            # Finer than the smallest step: 2**-20 of the whole is about what float32 resolves of the clock.
+            path = BrownianTree(clock[0], clock[-1], 2**-20 * (clock[-1] - clock[0]), path_keys, shape, area)
     saveat = diffrax.SaveAt(t1=True)
     if save:
         if controller is None:
@@ -176,101 +210,7 @@ def _solve(keys, process, levels, x_init, solver, controller, noise, adjoint, me
 
 
 def _trajectory(process: AbstractProcess, clock: Array, ys: Array) -> Trajectory:
-    s = process.level(clock)
+    s = process.level(jnp.abs(clock))
     xbar = ys / expand(process.scale(s), ys)
     denoised = jax.lax.map(lambda pair: process.denoised(*pair), (s, xbar))
     return Trajectory(s, xbar * expand(process.sde.alpha(process.sde.t(s)), xbar), denoised)
-
-
-def evaluations(solver: diffrax.AbstractSolver, steps: Array) -> Array | None:
-    """Count the evaluations of the score function from the number of steps."""
-    if type(solver) is PredictorCorrector:
-        # The predictor is told that the state jumped, so it evaluates its first stage anew each step.
-        predictor = _stages(solver.solver)
-        predictor = evaluations(solver.solver, steps) if predictor is None else predictor * steps
-        extra = 0 if solver.corrector is None else solver.corrector.steps
-        return None if predictor is None else predictor + extra * steps
-    # Only now: a wrapper passes diffrax's instance checks for what it wraps.
-    if isinstance(solver, AbstractFlowSolver | AbstractNoiseSolver):
-        return solver.evaluations(steps)
-    stages = _stages(solver)
-    if stages is None:
-        return None
-    # Of a first-same-as-last method a step's last stage is the next one's first.
-    return steps * (stages - 1) + 1 if _is_fsal(solver) else steps * stages
-
-
-def _stages(solver: diffrax.AbstractSolver) -> int | None:
-    if isinstance(solver, diffrax.Euler):
-        return 1
-    return solver.tableau.num_stages if isinstance(solver, diffrax.AbstractERK) else None
-
-
-def _is_fsal(solver: diffrax.AbstractSolver) -> bool:
-    return isinstance(solver, diffrax.AbstractERK) and solver.tableau.fsal
-
-
-def _levels(process: AbstractProcess, schedule, steps: int | None, adaptive: bool):
-    """Return the noise levels of the steps, or the two ends of an adaptive solve, checked."""
-    low, high = level_range(process.sde)
-    if adaptive and steps is not None:
-        raise ValueError(f"give either steps or tolerances, got steps={steps} and rtol or atol")
-    if schedule is None or callable(schedule):
-        if adaptive:
-            return np.array([high, low])
-        if steps is None:
-            raise ValueError("say where the steps are: steps=..., schedule=... or rtol=..., atol=...")
-        schedule = (karras if schedule is None else schedule)(process.sde, steps)
-    elif steps is not None and steps != len(schedule) - 1:
-        raise ValueError(f"steps={steps} contradicts a schedule of {len(schedule) - 1} steps")
-    if isinstance(schedule, jax.core.Tracer):
-        return schedule[jnp.array([0, -1])] if adaptive else schedule
-    s = np.asarray(schedule)
-    if s.ndim != 1 or len(s) < 2 or not np.all(np.diff(s) < 0):
-        raise ValueError(f"schedule must be at least two decreasing noise levels, got {s}")
-    if s[0] > high * (1 + 1e-5) or s[-1] < 0:
-        raise ValueError(f"schedule must lie between 0 and the SDE's largest level {high:g}, got {s[0]} to {s[-1]}")
-    return s[[0, -1]] if adaptive else s
-
-
-def _fit_solver(process: AbstractProcess, solver, adaptive: bool, rtol, atol) -> diffrax.AbstractSolver:
-    """Return the solver to use, or say why the one given cannot serve."""
-    stochastic = isinstance(process, ReverseSDE)
-    if adaptive:
-        if rtol is None or atol is None or not (rtol > 0 and atol > 0):
-            raise ValueError(f"adaptive steps need rtol > 0 and atol > 0, got rtol={rtol}, atol={atol}")
-        if stochastic:
-            raise ValueError("adaptive steps need a ProbabilityFlow, got a ReverseSDE; give it steps or a schedule")
-        solver = diffrax.Tsit5() if solver is None else solver
-        if not isinstance(solver, diffrax.AbstractAdaptiveSolver):
-            raise ValueError(
-                f"adaptive steps need a solver with an error estimate such as diffrax.Tsit5(), got "
-                f"{type(solver).__name__}; give it steps or a schedule"
-            )
-    if solver is None:
-        if stochastic:
-            solver = diffrax.Euler()
-        else:
-            solver = DPMSolverPP() if isinstance(process.coordinates, NoiseLevel) else diffrax.Heun()
-    inner = solver.solver if type(solver) is PredictorCorrector else solver
-    canonical = isinstance(process, ProbabilityFlow) and isinstance(process.coordinates, NoiseLevel)
-    if isinstance(inner, AbstractFlowSolver) and not canonical:
-        raise ValueError(
-            f"{type(inner).__name__} integrates a ProbabilityFlow in the chart NoiseLevel, got a "
-            f"{type(process).__name__}{'' if stochastic else f' in the chart {type(process.coordinates).__name__}'}; "
-            "use diffrax.Euler() or PredictorCorrector() for a ReverseSDE"
-        )
-    if isinstance(inner, AbstractNoiseSolver) and not stochastic:
-        raise ValueError(f"{type(inner).__name__} integrates a ReverseSDE, got a ProbabilityFlow")
-    if stochastic and not isinstance(inner, diffrax.AbstractItoSolver | diffrax.AbstractStratonovichSolver):
-        raise ValueError(
-            f"{type(inner).__name__} integrates ODEs: use it with a ProbabilityFlow, or diffrax.Euler() or "
-            "PredictorCorrector() with a ReverseSDE"
-        )
-    return solver
-
-
-def _with_constraint(solver: diffrax.AbstractSolver, constraint: Constraint) -> PredictorCorrector:
-    if type(solver) is PredictorCorrector:
-        return PredictorCorrector(solver.solver, solver.corrector, constraint)
-    return PredictorCorrector(solver, None, constraint)

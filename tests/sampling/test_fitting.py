@@ -7,7 +7,7 @@ from closed_form import Gaussian, Mixture
 
 import sgm_jax as sgm
 from sgm_jax.sampling import DPMSolverPP
-from sgm_jax.sampling.fitting import fit_sampler
+from sgm_jax.sampling.fitting import fit_schedule
 from sgm_jax.sampling.tabulated import TabulatedMultistep, adams_bashforth
 
 SDE = sgm.EDM()
@@ -105,12 +105,11 @@ def test_gradients_with_respect_to_the_table_are_finite_and_right():
 
 @pytest.mark.parametrize(
     ("solver", "factor"),
-    # Measured: 30 and 3.
     [(None, 8), (DPMSolverPP(), 1.8)],
 )
 def test_a_fit_lowers_the_error_on_other_noise(solver, factor):
     process = mixture()
-    fitted = fit_sampler(jax.random.key(7), process, (256, 2), 5, solver=solver, iterations=40)
+    fitted = fit_schedule(jax.random.key(7), process, (256, 2), 5, solver=solver, iterations=40)
     assert fitted.after < fitted.before
     assert fitted.final == "none" and fitted.schedule[0] == 80 and fitted.schedule[-1] == 0
     assert np.all(np.diff(fitted.schedule) < 0) and fitted.schedule[-2] > 0.002
@@ -127,7 +126,7 @@ def test_a_fit_lowers_the_error_on_other_noise(solver, factor):
 def test_a_start_above_zero_keeps_its_ends_and_the_final_denoising():
     sde = sgm.VP()
     process = mixture(sde)
-    fitted = fit_sampler(
+    fitted = fit_schedule(
         jax.random.key(7), process, (64, 2), 4, solver=diffrax.Heun(), start=sgm.uniform_log_snr, iterations=15
     )
     assert fitted.final == "tweedie" and fitted.after < fitted.before - 0.5
@@ -148,7 +147,7 @@ def test_a_start_above_zero_keeps_its_ends_and_the_final_denoising():
 )
 def test_bad_input_is_refused(process, options, match):
     with pytest.raises(ValueError, match=match):
-        fit_sampler(jax.random.key(0), process, (4, 2), 2, iterations=1, **options)
+        fit_schedule(jax.random.key(0), process, (4, 2), 2, iterations=1, **options)
 
 
 def test_tables_of_no_order_are_refused():
