@@ -244,9 +244,8 @@ def stochastic(d: int, count: int = 10_000) -> None:
     draw = lambda: means[generator.integers(0, 8, count)] + STD * generator.standard_normal((count, d))
     data = draw()
     budgets = (10, 20, 50)
-    print(
-        f"\n## d = {d}, stochastic: sliced Wasserstein-2 (two draws of the data: {sliced_wasserstein(data, draw()):.3g})"
-    )
+    floor = sliced_wasserstein(data, draw())
+    print(f"\n## d = {d}, stochastic: sliced Wasserstein-2 (between two draws of the data: {floor:.3g})")
     print("\n| sampler | " + " | ".join(map(str, budgets)) + " |\n|---|" + "---|" * len(budgets))
     score = mixture_score(sde, means)
     for name, eta, solver, steps in (

@@ -2,10 +2,10 @@
 
 import dataclasses
 import functools
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import diffrax
 import jax
 import jax.numpy as jnp
 import optax
@@ -14,8 +14,9 @@ from ml_collections import ConfigDict
 
 from sgm_jax import data as datasets
 from sgm_jax import inverse, objectives, sampling, sde
-from sgm_jax.naming import choose, construct
+from sgm_jax.naming import choose, construct, set_options
 from sgm_jax.networks import MLP, UNet
+from sgm_jax.samplers import make_solver
 from sgm_jax.scaling import Scaling
 from sgm_jax.score import PREDICTIONS, AbstractPrediction, NetworkScore
 from sgm_jax.shapes import PRNGKey
@@ -43,23 +44,17 @@ QUANTILES = {
     "stratified": objectives.stratified_quantiles,
 }
 PROCESSES = {"probability_flow": sampling.ProbabilityFlow, "reverse_sde": sampling.ReverseSDE}
-SOLVERS = {
-    "bosh3": diffrax.Bosh3,
-    "dopri5": diffrax.Dopri5,
-    "dopri8": diffrax.Dopri8,
-    "dpm_solver_pp": sampling.DPMSolverPP,
-    "euler": diffrax.Euler,
-    "heun": diffrax.Heun,
-    "midpoint": diffrax.Midpoint,
-    "predictor_corrector": sampling.PredictorCorrector,
-    "ralston": diffrax.Ralston,
-    "tsit5": diffrax.Tsit5,
-}
 SCHEDULE_FUNCTIONS = {
+    "discrete_ve": sampling.discrete_ve,
+    "discrete_vp": sampling.discrete_vp,
     "karras": sampling.karras,
+    "quadratic_time": sampling.quadratic_time,
+    "score_sde": sampling.score_sde_schedule,
+    "uniform_angle": sampling.uniform_angle,
     "uniform_log_snr": sampling.uniform_log_snr,
     "uniform_time": sampling.uniform_time,
 }
+THRESHOLDS = {"none": None, "static": sampling.StaticThreshold, "dynamic": sampling.DynamicThreshold}
 
 
 def identity(key: PRNGKey, x: Array) -> Array:
@@ -136,7 +131,7 @@ class Experiment:
             times=build("times", times, TIMES),
             augmentation=choose("train.augmentation", train.augmentation, AUGMENTATIONS),
         )
-        _check_sampling(config)
+        _check_sampling(config, parts["sde"])
         options = {k: v for k, v in config.data.items() if k not in ("name", "low", "high") and v is not None}
         dataset = datasets.load(config.data.name, **options)
         network = build("network", config.network, NETWORKS)
@@ -210,7 +205,8 @@ class Experiment:
     def sampler(self) -> dict[str, Any]:
         """Return the options of `sgm_jax.sample` that the config's `sampling` section stands for."""
         section = self.config.sampling
-        options = {"solver": _solver(section), "steps": section.steps, "rtol": section.rtol, "atol": section.atol}
+        options = {"solver": make_solver(section, self.sde), "final": section.final}
+        options |= {name: section[name] for name in ("steps", "rtol", "atol")}
         if section.steps is not None:
             options["schedule"] = _schedule(section)
         return options
@@ -219,30 +215,28 @@ class Experiment:
         """Return the process that the config's `sampling` section names, with the network's score."""
         process = choose("sampling.process", self.config.sampling.process, PROCESSES)
         options = {"eta": self.config.sampling.eta} if process is sampling.ReverseSDE else {}
-        return construct("sampling.process", functools.partial(process, self.sde, self.score_fn(params)), options)
-
-
-def _solver(section: ConfigDict) -> diffrax.AbstractSolver:
-    return choose("sampling.solver", section.solver, SOLVERS)()
+        score = self.score_fn(params)
+        rule = THRESHOLDS[self.config.sampling.threshold]
+        if rule is not None:
+            score = sampling.threshold(self.sde, score, rule(low=self.scaling.low, high=self.scaling.high))
+        return process(self.sde, score, **options)
 
 
 def _schedule(section: ConfigDict) -> Callable:
-    name = section.schedule
-    function = choose("sampling.schedule", name, SCHEDULE_FUNCTIONS)
-    options = {key: section[key] for key in ("rho", "s_min", "s_max", "t_min") if section[key] is not None}
-    if name != "karras" and options.keys() & {"rho", "s_min", "s_max"}:
-        raise ValueError(f"sampling.rho, s_min and s_max belong to the schedule 'karras', got {name!r} with {options}")
-    if name != "uniform_time" and "t_min" in options:
-        raise ValueError(f"sampling.t_min belongs to the schedule 'uniform_time', got {name!r} with {options}")
-    return functools.partial(function, **options)
+    function = choose("sampling.schedule", section.schedule, SCHEDULE_FUNCTIONS)
+    options = {key: section[key] for key in ("rho", "s_min", "s_max", "t_min")}
+    # The solver may have a data_scale too; it is the schedule's only where the schedule takes it.
+    if "data_scale" in inspect.signature(function).parameters:
+        options["data_scale"] = section.data_scale
+    function = functools.partial(function, **set_options(f"sampling.schedule {section.schedule!r}", function, options))
+    return sampling.then_zero(function) if section.to_zero else function
 
 
-def _check_sampling(config: ConfigDict) -> None:
+def _check_sampling(config: ConfigDict, sde: sde.AbstractSDE) -> None:
     """Check the sections that are only used after training."""
     section = config.sampling
-    choose("sampling.process", section.process, PROCESSES)
-    _solver(section)
-    _schedule(section)
+    choose("sampling.final", section.final, dict.fromkeys(("tweedie", "none")))
+    choose("sampling.threshold", section.threshold, THRESHOLDS)
     choose("inverse.mask", config.inverse.mask, inverse.MASKS)
     counts = [("sampling.count", section.count), ("sampling.batch_size", section.batch_size)]
     if section.steps is None and section.rtol is None:
@@ -258,6 +252,10 @@ def _check_sampling(config: ConfigDict) -> None:
     ]:
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
+    # What `sample` would say after the training it says now.
+    process = choose("sampling.process", section.process, PROCESSES)(sde, lambda t, x: x)
+    sampling.fit_solver(process, make_solver(section, sde), section.rtol, section.atol)
+    sampling.resolve_levels(sde, _schedule(section), section.steps, section.rtol is not None)
 
 
 def _check_rank(name: str, shape: tuple[int, ...]) -> None:

@@ -25,17 +25,26 @@ def choose(what: str, value: str, table: Mapping[str, Any]) -> Any:
     return table[value]
 
 
+def set_options(what: str, function: Callable, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those options that are set (not None).
+
+    Raises:
+        ValueError: if one is set that `function` does not take.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    parameters = inspect.signature(function).parameters.values()
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        allowed = [p.name for p in parameters if p.kind is not p.POSITIONAL_ONLY]
+        for name in given:
+            if name not in allowed:
+                raise unknown(f"options of {what}", name, allowed)
+    return given
+
+
 def construct(what: str, constructor: Callable, options: Mapping[str, Any]) -> Any:
     """Call `constructor` with those options that are set (not None).
 
     Raises:
         ValueError: if an option is set that the constructor does not take.
     """
-    given = {name: value for name, value in options.items() if value is not None}
-    parameters = inspect.signature(constructor).parameters.values()
-    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-        allowed = [p.name for p in parameters if p.kind is not p.POSITIONAL_ONLY]
-        for name in given:
-            if name not in allowed:
-                raise unknown(f"options of {what}", name, allowed)
-    return constructor(**given)
+    return constructor(**set_options(what, constructor, options))

@@ -1,16 +1,21 @@
-"""The README's own code runs as it stands there."""
+"""The code of README and docs runs as it stands there, block after block."""
 
 import pathlib
 import re
 
 import pytest
 
-README = (pathlib.Path(__file__).parents[1] / "README.md").read_text()
-BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+ROOT = pathlib.Path(__file__).parents[1]
+PAGES = ("README.md", "docs/sampling.md")
 
 
-@pytest.mark.parametrize("number", range(len(BLOCKS)))
-def test_code_blocks_run(number):
+@pytest.mark.parametrize("page", PAGES)
+def test_code_blocks_run(page):
     names = {}
-    exec(compile(BLOCKS[number], f"README.md, block {number}", "exec"), names)
-    assert names["samples"].shape == (500, 2) and names["log_prob"].shape == (100,)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+    for number, block in enumerate(blocks):
+        exec(compile(block, f"{page}, block {number}", "exec"), names)
+    shapes = {"README.md": {"samples": (500, 2), "log_prob": (100,)}, "docs/sampling.md": {"x": (16, 2)}}[page]
+    for name, shape in shapes.items():
+        assert names[name].shape == shape
+        assert bool(abs(names[name]).max() < 1e3)

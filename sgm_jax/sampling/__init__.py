@@ -38,6 +38,7 @@ from sgm_jax.sampling.schedules import (
     level_range,
     linspace,
     quadratic_time,
+    resolve_levels,
     then_zero,
     trailing,
     uniform_angle,
@@ -54,6 +55,7 @@ from sgm_jax.sampling.score_sde import (
 from sgm_jax.sampling.sde_dpm import SDEDPMSolverPP
 from sgm_jax.sampling.singlestep import DPMSolver2, DPMSolver3
 from sgm_jax.sampling.solve import Samples, Trajectory, sample
+from sgm_jax.sampling.solvers import fit_solver
 from sgm_jax.sampling.tabulated import TabulatedMultistep, adams_bashforth
 from sgm_jax.sampling.thresholding import DynamicThreshold, StaticThreshold, ThresholdedScore, threshold
 
@@ -114,6 +116,7 @@ __all__ = [
     "discrete_ve",
     "discrete_vp",
     "fit_schedule",
+    "fit_solver",
     "full_strength",
     "karras",
     "langevin_levels",
@@ -127,6 +130,7 @@ __all__ = [
     "per_example_step",
     "quadratic_time",
     "redrawn_increment",
+    "resolve_levels",
     "sample",
     "sample_parallel",
     "schedule_from_solution",
