@@ -54,7 +54,7 @@ def predictor(solver: diffrax.AbstractSolver) -> diffrax.AbstractSolver:
 def levy_area(solver: diffrax.AbstractSolver) -> type:
     """Return the Brownian increment to give the solver: with the space-time Levy area if it asks for that."""
     inner = predictor(solver)
-    asked = getattr(inner, "minimallevy_area", diffrax.AbstractBrownianIncrement)
+    asked = getattr(inner, "minimal_levy_area", diffrax.AbstractBrownianIncrement)
     return (
         diffrax.SpaceTimeLevyArea if issubclass(asked, diffrax.AbstractSpaceTimeLevyArea) else diffrax.BrownianIncrement
     )
