@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
 from sgm_jax.sampling.charts import Angle, Hyperbolic
@@ -103,7 +103,7 @@ def sample(
         noise: the noise source; adaptive steps of a `ReverseSDE` take it for the prior alone, and follow Brownian
             paths drawn from the key.
         adjoint: how to differentiate through the sampler; `diffrax.ForwardMode()` unless given. Use
-            `diffrax.DirectAdjoint()` or `diffrax.RecursiveCheckpointAdjoint()` for `jax.grad`.
+            `diffrax.DirectAdjoint()` or `diffrax.RecursiveCheckpointAdjoint()` for `jax.grad`, on a mesh the former.
         progress_meter: a diffrax progress meter for long runs.
         max_steps: limit on adaptive steps.
         mesh: the devices to split the batch over, along all of the mesh's axes; the parameters are replicated.
@@ -163,14 +163,16 @@ def start(
     """Return where sampling starts, as `x / alpha` [shape]: `x_init` at the noise level `s`, or a draw from the prior.
 
     Raises:
-        ValueError: if `x_init` has another shape.
+        ValueError: if `x_init`, or the noise that the source gives, has another shape.
     """
+    given = noise(keys, 0, shape) if x_init is None else x_init
+    if given.shape != shape:
+        name = "noise" if x_init is None else "x_init"
+        raise ValueError(f"{name} must have the shape of the samples {shape}, got {given.shape}")
     if x_init is None:
         # The prior in canonical coordinates; s_max up to the published rounding of the prior's scale.
-        return s * sde.prior_std / sde.sigma(sde.t_max) * noise(keys, 0, shape)
-    if x_init.shape != shape:
-        raise ValueError(f"x_init must have the shape of the samples {shape}, got {x_init.shape}")
-    return x_init / sde.alpha(sde.t(s))
+        return s * sde.prior_std / sde.sigma(sde.t_max) * given
+    return given / sde.alpha(sde.t(s))
 
 
 def streams(keys: PRNGKeys) -> tuple[PRNGKeys, ...]:
@@ -195,9 +197,13 @@ def _solve(mesh, keys, x_init, controller, save, *problem) -> Samples:
         return samples.x, nfe, (path.s, path.xt, path.denoised) if save else None
 
     whole, split, along = PartitionSpec(), PartitionSpec(mesh.axis_names), PartitionSpec(None, mesh.axis_names)
-    specs = dict(in_specs=(split, split, whole), out_specs=(split, whole, (whole, along, along) if save else whole))
+    inputs, in_specs = (keys, x_init, arrays), (split, split, whole)
+    if AxisType.Explicit in mesh.axis_types:
+        # Along such axes JAX moves nothing unless told to.
+        inputs = jax.sharding.reshard(inputs, tuple(NamedSharding(mesh, spec) for spec in in_specs))
+    out_specs = (split, whole, (whole, along, along) if save else whole)
     # diffrax's loops do not pass the check of what is replicated.
-    x, nfe, path = jax.shard_map(part, mesh=mesh, check_vma=False, **specs)(keys, x_init, arrays)
+    x, nfe, path = jax.shard_map(part, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)(*inputs)
     return Samples(x, nfe, Trajectory(*path) if save else None)
 
 

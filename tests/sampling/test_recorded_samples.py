@@ -51,11 +51,11 @@ def test_probability_flow_reproduces_score_sde(chart):
         final="none",
     )
     error = np.abs((samples.x.transpose(0, 3, 1, 2) + 1) / 2 - recorded["sample"])
-    print(type(chart).__name__, error.max() / recorded["sample"].std(), samples.nfe, recorded["sample_nfe"])
     # The reference itself moves by 0.2 % between its tolerance and a tenth of it.
     assert error.max() < 0.01 * recorded["sample"].std()
 
 
+@pytest.mark.slow
 def test_bits_per_dimension_reproduce_score_sde():
     recorded = score_sde_recording()
     sde, score = score_sde_model(float(recorded["likelihood_eps"]))
@@ -67,7 +67,6 @@ def test_bits_per_dimension_reproduce_score_sde():
     keys = jax.vmap(jax.random.key)(jnp.arange(len(data)))
     result = sgm.log_likelihood(keys, sde, score, data, divergence=sgm.Hutchinson(distribution=played_back))
     ours = IMAGES.bits_per_dim(result.log_prob, data[0].size)
-    print(ours - recorded["bpd"], result.nfe, recorded["likelihood_nfe"])
     np.testing.assert_allclose(ours, recorded["bpd"], atol=0.02)
 
 
@@ -88,7 +87,6 @@ def test_stand_in_reproduces_the_recorded_edm_network():
     recorded, score = edm_recording()
     denoiser = jax.jit(sgm.as_denoiser(sgm.EDM(), score(jnp.asarray(recorded["augment_labels"]))))
     denoised = denoiser(jnp.asarray(recorded["sigma"]), jnp.asarray(recorded["x"]))
-    print(np.abs(denoised - recorded["denoised"]).max() / recorded["denoised"].std())
     assert np.abs(denoised - recorded["denoised"]).max() < 1e-4 * recorded["denoised"].std()
 
 
@@ -111,7 +109,6 @@ def test_sampler_reproduces_edm(way, steps):
         steps=steps - 1,
         **options,
     )
-    print(way, np.abs(samples.x - expected).max() / expected.std())
-    # The published last step, Euler's to zero noise, is the final denoising.
+    # The last of the published steps, Euler's to zero noise, is the final denoising.
     assert samples.nfe == 2 * steps - 1
-    assert np.abs(samples.x - expected).max() < 1e-3 * expected.std()
+    assert np.abs(samples.x - expected).max() < 2e-5 * expected.std()
