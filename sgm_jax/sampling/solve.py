@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float
 
 from sgm_jax.sampling.charts import Angle, Hyperbolic
@@ -68,12 +69,19 @@ def sample(
     adjoint: diffrax.AbstractAdjoint | None = None,
     progress_meter: diffrax.AbstractProgressMeter | None = None,
     max_steps: int = 4096,
+    mesh: Mesh | None = None,
 ) -> Samples:
     """Draw samples by integrating a process from noise to data.
 
     Fixed steps: give `steps` (and a schedule other than the default, if wanted) or an array of noise levels as
     `schedule`. Adaptive steps: give `rtol` and `atol`. They are the same for the whole batch; for steps of its own for
     each example, map over batches of one: `jax.vmap(lambda key: sample(key[None], process, (1, ...), ...).x[0])(keys)`.
+
+    On a `mesh` each device solves its part of the batch on its own, and the samples come back split over the devices.
+    Fixed steps then give the very samples that one device gives for the same key, without communication. What couples
+    a batch couples each device's part alone: adaptive steps, of which each device takes its own, and
+    `batch_mean_step`. Score functions, constraints and noise sources are called with a device's part, so they must not
+    hold arrays as long as the whole batch.
 
     Args:
         key: one PRNG key, or one an example [b]. Example `i` depends on its own key alone, not on the batch.
@@ -95,16 +103,17 @@ def sample(
         noise: the noise source; adaptive steps of a `ReverseSDE` take it for the prior alone, and follow Brownian
             paths drawn from the key.
         adjoint: how to differentiate through the sampler; `diffrax.ForwardMode()` unless given. Use
-            `diffrax.DirectAdjoint()` or `diffrax.RecursiveCheckpointAdjoint()` for `jax.grad`.
+            `diffrax.DirectAdjoint()` or `diffrax.RecursiveCheckpointAdjoint()` for `jax.grad`, on a mesh the former.
         progress_meter: a diffrax progress meter for long runs.
         max_steps: limit on adaptive steps.
+        mesh: the devices to split the batch over, along all of the mesh's axes; the parameters are replicated.
 
     Returns:
-        `Samples(x, nfe, trajectory)`.
+        `Samples(x, nfe, trajectory)`; `nfe` is the largest of the devices'.
 
     Raises:
-        ValueError: if steps, schedule or tolerances are missing, contradict each other or are out of range, or the
-            solver does not fit the process.
+        ValueError: if steps, schedule or tolerances are missing, contradict each other or are out of range, the
+            solver does not fit the process, or the devices do not divide the batch.
     """
     adaptive = rtol is not None or atol is not None
     if adaptive and process.chart is None:
@@ -120,19 +129,25 @@ def sample(
         raise ValueError(f"save must be 0 or at least 2 states, got {save}")
     if constraint is not None:
         solver = with_constraint(solver, constraint)
+    devices = 1 if mesh is None else mesh.size
+    if shape[0] % devices:
+        raise ValueError(
+            f"shape must have a batch that the mesh's devices divide, got a batch of {shape[0]} for {devices} devices"
+        )
     return _solve(
+        mesh,
         per_example_keys(key, shape[0]),
+        x_init,
+        controller(rtol=rtol, atol=atol) if adaptive else None,
+        save,
         process,
         jnp.asarray(levels, jnp.result_type(float)),
-        x_init,
         solver,
-        controller(rtol=rtol, atol=atol) if adaptive else None,
         noise,
         diffrax.ForwardMode() if adjoint is None else adjoint,
         diffrax.NoProgressMeter() if progress_meter is None else progress_meter,
-        tuple(shape),
+        (shape[0] // devices, *shape[1:]),
         final,
-        save,
         max_steps,
     )
 
@@ -148,14 +163,16 @@ def start(
     """Return where sampling starts, as `x / alpha` [shape]: `x_init` at the noise level `s`, or a draw from the prior.
 
     Raises:
-        ValueError: if `x_init` has another shape.
+        ValueError: if `x_init`, or the noise that the source gives, has another shape.
     """
+    given = noise(keys, 0, shape) if x_init is None else x_init
+    if given.shape != shape:
+        name = "noise" if x_init is None else "x_init"
+        raise ValueError(f"{name} must have the shape of the samples {shape}, got {given.shape}")
     if x_init is None:
         # The prior in canonical coordinates; s_max up to the published rounding of the prior's scale.
-        return s * sde.prior_std / sde.sigma(sde.t_max) * noise(keys, 0, shape)
-    if x_init.shape != shape:
-        raise ValueError(f"x_init must have the shape of the samples {shape}, got {x_init.shape}")
-    return x_init / sde.alpha(sde.t(s))
+        return s * sde.prior_std / sde.sigma(sde.t_max) * given
+    return given / sde.alpha(sde.t(s))
 
 
 def streams(keys: PRNGKeys) -> tuple[PRNGKeys, ...]:
@@ -165,7 +182,32 @@ def streams(keys: PRNGKeys) -> tuple[PRNGKeys, ...]:
 
 
 @eqx.filter_jit
-def _solve(keys, process, levels, x_init, solver, controller, noise, adjoint, meter, shape, final, save, max_steps):
+def _solve(mesh, keys, x_init, controller, save, *problem) -> Samples:
+    """Solve for the whole batch, or let each device of the mesh solve for its part of it."""
+    problem = (controller, save, *problem)
+    if mesh is None:
+        return _integrate(keys, x_init, *problem)
+    arrays, rest = eqx.partition(problem, eqx.is_array)
+
+    def part(keys, x_init, arrays):
+        samples = _integrate(keys, x_init, *eqx.combine(arrays, rest))
+        path, nfe = samples.trajectory, samples.nfe
+        if controller is not None and nfe is not None:
+            nfe = jax.lax.pmax(nfe, mesh.axis_names)
+        return samples.x, nfe, (path.s, path.xt, path.denoised) if save else None
+
+    whole, split, along = PartitionSpec(), PartitionSpec(mesh.axis_names), PartitionSpec(None, mesh.axis_names)
+    inputs, in_specs = (keys, x_init, arrays), (split, split, whole)
+    if AxisType.Explicit in mesh.axis_types:
+        # Along such axes JAX moves nothing unless told to.
+        inputs = jax.sharding.reshard(inputs, tuple(NamedSharding(mesh, spec) for spec in in_specs))
+    out_specs = (split, whole, (whole, along, along) if save else whole)
+    # diffrax's loops do not pass the check of what is replicated.
+    x, nfe, path = jax.shard_map(part, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)(*inputs)
+    return Samples(x, nfe, Trajectory(*path) if save else None)
+
+
+def _integrate(keys, x_init, controller, save, process, levels, solver, noise, adjoint, meter, shape, final, max_steps):
     prior_keys, path_keys, corrector_keys, constraint_keys, solver_keys = streams(keys)
     xbar = start(process.sde, prior_keys, levels[0], x_init, shape, noise)
     # A ReverseSDE's terms run forward in minus its clock.
