@@ -52,6 +52,7 @@ def test_first_order_table_is_euler():
     assert ours.nfe == euler.nfe == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [1, 2])
 def test_convergence_order_of_the_starting_table(order):
     with jax.enable_x64(True):
@@ -103,6 +104,7 @@ def test_gradients_with_respect_to_the_table_are_finite_and_right():
         np.testing.assert_allclose(gradient[2, 1], difference, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("solver", "factor"),
     [(None, 8), (DPMSolverPP(), 1.8)],

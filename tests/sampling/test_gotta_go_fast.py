@@ -18,6 +18,7 @@ DATA = Gaussian(mean=(0.3, 0.0, -0.4))
 PUBLISHED = dict(solver=GottaGoFast(redrawn_increment), controller=PublishedControl)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options"),
     [
@@ -36,6 +37,7 @@ def test_adaptive_samples_of_gaussian_data_have_its_moments(name, options):
     np.testing.assert_allclose(out.x.std(0), DATA.std, rtol=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", [diffrax.ShARK(), diffrax.SRA1(), GottaGoFast()])
 def test_tolerances_bound_the_error_along_each_path(solver):
     sde = sgm.EDM(t_min=0.02, t_max=10.0)
@@ -50,6 +52,7 @@ def test_tolerances_bound_the_error_along_each_path(solver):
     np.testing.assert_allclose(draw(1e-3, 3).x, reference.x[:3], atol=0.02)
 
 
+@pytest.mark.slow
 def test_it_is_the_published_algorithm_one_example_at_a_time():
     """Jolicoeur-Martineau et al., 2021, algorithm 1, in VP's own time, with a noise that can be written down."""
     sde, rtol, atol = sgm.VP(t_min=1e-3), 0.1, 0.05

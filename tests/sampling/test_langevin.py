@@ -63,6 +63,7 @@ def test_published_step_sizes_and_ratios_agree(snr, step_size):
     np.testing.assert_allclose(annealed_langevin(step_size, 0.01).corrector.snr, snr, rtol=0.005)
 
 
+@pytest.mark.slow
 def test_annealed_langevin_samples_a_mixture():
     sde = sgm.EDM(t_min=0.1, t_max=5.0)
     process = sgm.ReverseSDE(sde, MIXTURE.score_fn(sde))
@@ -76,6 +77,7 @@ def test_annealed_langevin_samples_a_mixture():
     np.testing.assert_allclose(out.x.std(0), expected, rtol=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHAINS)
 def test_chains_reach_a_gaussian(name):
     x = CHAINS[name](jax.random.key(0), score, jnp.zeros((8000, 2)))
@@ -83,6 +85,7 @@ def test_chains_reach_a_gaussian(name):
     np.testing.assert_allclose(x.std(0), STD, rtol=0.04)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["overdamped", "ALIGN"])
 def test_chains_sample_a_mixture(name):
     noisy = functools.partial(MIXTURE.score_fn(sgm.EDM()), jnp.asarray(0.0))
@@ -93,6 +96,7 @@ def test_chains_sample_a_mixture(name):
     np.testing.assert_allclose(x.std(0), jnp.sqrt(MIXTURE.means.var(0) + MIXTURE.std**2), rtol=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step_size", [0.05, 0.3])
 def test_mala_leaves_the_target_invariant(step_size):
     # The larger step is near the stability limit of 2 std**2 = 0.32, where unadjusted chains have a far wider spread.
@@ -104,6 +108,7 @@ def test_mala_leaves_the_target_invariant(step_size):
     assert biased.std(0)[0] > 1.05 * STD[0]
 
 
+@pytest.mark.slow
 def test_mala_samples_a_mixture():
     start = jax.random.normal(jax.random.key(1), (4000, 2))
     chains = mala(jax.random.key(0), MIXTURE.log_density, start, step_size=0.15, steps=200)
@@ -142,6 +147,7 @@ def test_a_chain_depends_on_its_own_key_alone():
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a[:2], b, rtol=1e-5), many, few)
 
 
+@pytest.mark.slow
 def test_underdamped_chains_keep_their_equilibrium_to_the_published_order():
     # The bias of the variance of a Gaussian target falls at least with the square of the step for ALIGN.
     start = STD * jax.random.normal(jax.random.key(1), (40_000, 2)) + MEAN

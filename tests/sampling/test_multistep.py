@@ -197,6 +197,7 @@ def measured_order(solver, steps=(160, 320)):
     return np.log(errors[0] / errors[1]) / np.log(steps[1] / steps[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("solver", "order"),
     [(ExponentialAdams(order, form), order) for order in (1, 2, 3, 4) for form in FORMS.values()]
@@ -254,6 +255,7 @@ def test_a_variable_finite_at_zero_keeps_the_order_of_a_last_step_to_zero(kind):
     assert np.log2(errors[0] / errors[1]) > 2.75, errors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", [SOLVERS[0], SOLVERS[3], SOLVERS[-1]])
 def test_float32_stays_close_to_float64_over_many_steps(solver):
     def draw(dtype):
@@ -287,6 +289,7 @@ def test_new_schedules_compile_nothing_and_gradients_are_finite():
         assert jnp.all(jnp.isfinite(by_schedule))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", [DPMSolverPP(3), UniPC(3), ExponentialAdams(3, VelocityForm())])
 @pytest.mark.parametrize("corrector", [sgm.Langevin(steps=2), None])
 def test_samples_are_right_where_the_state_moves_between_the_steps(solver, corrector):

@@ -34,6 +34,7 @@ def test_equals_sequential_ddim_in_a_quarter_of_the_rounds(process, dim):
     assert ours.nfe == (ours.rounds - 1) * 100 + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("window", [1, 7, 20])
 def test_a_window_changes_the_cost_and_not_the_samples(window):
     process = mixture(sgm.EDM())

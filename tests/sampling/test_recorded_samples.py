@@ -35,6 +35,7 @@ def channels_last(x):
     return jnp.asarray(x.transpose(0, 2, 3, 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chart", [sgm.OwnTime(), sgm.Angle()])
 def test_probability_flow_reproduces_score_sde(chart):
     recorded = score_sde_recording()
@@ -55,6 +56,7 @@ def test_probability_flow_reproduces_score_sde(chart):
     assert error.max() < 0.01 * recorded["sample"].std()
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_bits_per_dimension_reproduce_score_sde():
     recorded = score_sde_recording()
@@ -90,6 +92,7 @@ def test_stand_in_reproduces_the_recorded_edm_network():
     assert np.abs(denoised - recorded["denoised"]).max() < 1e-4 * recorded["denoised"].std()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way, steps", [("heun", 18), ("churn", 12)])
 def test_sampler_reproduces_edm(way, steps):
     recorded, score = edm_recording()

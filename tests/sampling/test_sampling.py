@@ -20,6 +20,7 @@ def moments(x):
     return np.asarray(x.mean(0)), np.asarray(x.std(0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SDES)
 @pytest.mark.parametrize("way", ["flow", "adaptive", "reverse", "corrected"])
 def test_samples_of_gaussian_data_have_its_moments(name, way):
@@ -259,6 +260,7 @@ def test_recorded_noise_is_played_back_in_order():
     np.testing.assert_allclose(out.x, x, atol=2e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", [sampling.annealed_step, sampling.batch_mean_step, sampling.per_example_step])
 def test_langevin_corrector_keeps_the_marginal(rule):
     sde = sgm.EDM()

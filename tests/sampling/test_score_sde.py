@@ -135,6 +135,7 @@ def published_predictor(name, sde, predictor, i, t, steps):
     }[predictor]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "predictor"),
     [
@@ -187,6 +188,7 @@ def test_predictor_corrector_run_equals_the_published_loop(name, predictor):
     assert int(out.nfe) == steps * (per_level + 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SDES)
 def test_published_samplers_sample_gaussian_data(name):
     sde, std = SDES[name], 0.5

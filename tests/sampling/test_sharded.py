@@ -73,6 +73,7 @@ def test_fixed_steps_on_eight_devices_are_those_of_one_without_communication(nam
     assert_same(split, draws(*args))
 
 
+@pytest.mark.slow
 def test_adaptive_steps_are_those_of_each_device_alone_and_counted_where_most():
     keys, params = jax.random.split(jax.random.key(0), SHAPE[0]), parameters()
     compiled = jax.jit(functools.partial(draw, mesh=mesh_of(DEVICES), save=3, **ADAPTIVE)).lower(keys, params).compile()
@@ -92,6 +93,7 @@ def test_adaptive_steps_agree_with_one_device_to_tolerance():
     assert 0 < np.abs(split.x - alone.x).max() < 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lengths, axis_type", [((4, 2), AxisType.Auto), ((2, 4), AxisType.Explicit)])
 @pytest.mark.parametrize("placed", [False, True])
 def test_any_mesh_serves_wherever_the_arrays_are(lengths, axis_type, placed):

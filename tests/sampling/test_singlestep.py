@@ -54,6 +54,7 @@ def test_steps_are_the_published_updates(solver, published):
 SOLVERS = [kind(form) for kind in (DPMSolver2, DPMSolver3) for form in (NoiseForm(), DenoisedForm(), VelocityForm(0.7))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_convergence_order(solver):
     assert abs(measured_order(solver, (40, 80)) - solver.evaluations_per_step) < 0.25

@@ -30,6 +30,7 @@ IMPROVED = {"gotta_go_fast": GottaGoFast()}
 ALL = OURS | DIFFRAX | IMPROVED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "solver"), [("vp", name) for name in ALL] + [("edm", "sa"), ("cosine", "sde_dpm2"), ("ve", "ancestral")]
 )
@@ -85,6 +86,7 @@ ORDERS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("solver", "eta", "order", "draws"), ORDERS)
 def test_weak_order_of_the_variance(solver, eta, order, draws):
     with jax.enable_x64(True):
@@ -92,6 +94,7 @@ def test_weak_order_of_the_variance(solver, eta, order, draws):
     assert np.log2(errors[0] / errors[1]) > order - 0.15, errors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ancestral", "ancestral_large", "churn", "sde_dpm2", "sa", "shark", "gotta_go_fast"])
 def test_an_example_does_not_depend_on_its_batch(name):
     sde = sgm.VP()

@@ -46,6 +46,7 @@ def test_dynamic_threshold_follows_the_published_definition():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("process", "solver"),
     [
