@@ -156,7 +156,7 @@ def start(
     sde: AbstractSDE,
     keys: PRNGKeys,
     s: Level,
-    x_init: Batch | None,
+    x_init: Array | None,
     shape: tuple[int, ...],
     noise: NoiseSource = per_example_noise,
 ) -> Batch:
