@@ -39,7 +39,7 @@ def complaint(*arguments):
         (["--config.train.step=5"], "steps"),
         (["--config.trian.steps=5"], "train"),
         (["--config.sde.name=vpp"], "did you mean 'vp'"),
-        (["--config.sampling.solver=dpm_solver"], "did you mean 'dpm_solver_pp'"),
+        (["--config.sampling.solver=dpm_solvr_pp"], "did you mean 'dpm_solver_pp'"),
         (["--config.data.name=mnits"], "did you mean 'mnist'"),
         (["--config.optimizer.name=adan"], "did you mean 'adam'"),
         (["--config.sde.beta_min=0.1"], "beta_min"),

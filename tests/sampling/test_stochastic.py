@@ -141,6 +141,7 @@ def test_no_noise_gives_the_deterministic_solver(name):
     np.testing.assert_allclose(ours, draw(sgm.ProbabilityFlow(sde, DATA.score_fn(sde)), reference), atol=2e-5)
 
 
+@pytest.mark.slow
 def test_gradients_pass_through_stochastic_solvers():
     sde = sgm.VP()
 
