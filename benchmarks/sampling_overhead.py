@@ -1,10 +1,12 @@
 """What the sampler costs beyond its arithmetic: `python benchmarks/sampling_overhead.py`.
 
-Each row times `sgm_jax.sample` beside a hand-written `lax.fori_loop` of the same arithmetic, in turns within one run,
-and prints the ratio of the medians.
+Three tables from one run: `sgm_jax.sample` beside a hand-written `lax.fori_loop` of the same arithmetic, in turns, as
+ratios of the medians; microseconds a step of a trivial model beside diffusers and azula, where they are installed; and
+seconds from the first call to the end of compilation for a small network.
 """
 
 import functools
+import importlib.util
 import time
 
 import diffrax
@@ -13,7 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import sgm_jax as sgm
+from sgm_jax import sampling
 from sgm_jax.networks import UNet
+from sgm_jax.samplers import OPTIONS, SOLVERS, make_solver
 from sgm_jax.sampling import per_example_noise
 from sgm_jax.shapes import per_example_keys
 
@@ -88,6 +92,60 @@ def compare(model, noise, shape, steps) -> None:
         print(f"{model:14} {name:16} {steps:5} {mine * 1e3:8.1f}ms {hand * 1e3:8.1f}ms {mine / hand:6.3f}")
 
 
+def steps_beside_peers(shape=(64, 32, 32, 3), steps=100) -> None:
+    """Print the time of a step with a model that costs nothing."""
+    noise = lambda t, x: 0.5 * x / (1 + t)
+    times = {}
+    for name, process, solver in (
+        ("ours, DDIM", sgm.ProbabilityFlow, diffrax.Euler()),
+        ("ours, DPM-Solver++(2M)", sgm.ProbabilityFlow, sgm.DPMSolverPP()),
+        ("ours, UniPC3", sgm.ProbabilityFlow, sampling.UniPC(3)),
+        ("ours, ancestral", sgm.ReverseSDE, sampling.Ancestral()),
+        ("ours, Euler-Maruyama + 1 Langevin step", sgm.ReverseSDE, sgm.PredictorCorrector()),
+    ):
+        draw = lambda process=process, solver=solver: (
+            sgm.sample(
+                jax.random.key(0), process(SDE, score_of(noise)), shape, solver=solver, steps=steps, final="none"
+            ).x
+        )
+        times[name] = draw
+    if all(importlib.util.find_spec(name) for name in ("torch", "diffusers", "azula")):
+        import solver_peers
+
+        times |= solver_peers.loops(shape, steps)
+    print(f"\n{'trivial model, batch 64x32x32x3':42} {'us a step':>10}")
+    for name, run in times.items():
+        jax.block_until_ready(run())
+        spent = []
+        for _ in range(5):
+            begun = time.perf_counter()
+            jax.block_until_ready(run())
+            spent.append(time.perf_counter() - begun)
+        print(f"{name:42} {1e6 * min(spent) / steps:10.0f}", flush=True)
+
+
+def compile_times() -> None:
+    """Print how long the first call of each sampler takes with a small network, less the second."""
+    unet = UNet(channels=16, multipliers=(1, 2), blocks=1, attention=(), dropout=0.0)
+    params = unet.init(jax.random.key(0), jnp.ones(1), jnp.ones((1, 16, 16, 1)))
+    score = sgm.as_score(SDE, "edm", functools.partial(unet.apply, params))
+    print(f"\n{'small U-Net':30} {'seconds to compile':>20}")
+    section = {"steps": 20} | dict.fromkeys(OPTIONS)
+    for name in SOLVERS:
+        if name.startswith("score_sde_anc"):
+            continue  # of VP and VE alone
+        solver = make_solver(section | {"solver": name}, SDE)
+        process = sgm.ReverseSDE if isinstance(solver, diffrax.AbstractItoSolver) else sgm.ProbabilityFlow
+        process = sgm.ReverseSDE if name in ("predictor_corrector", "gotta_go_fast") else process
+        spent = []
+        for seed in range(2):
+            begun = time.perf_counter()
+            out = sgm.sample(jax.random.key(seed), process(SDE, score), (4, 16, 16, 1), solver=solver, steps=20)
+            jax.block_until_ready(out.x)
+            spent.append(time.perf_counter() - begun)
+        print(f"{name:30} {spent[0] - spent[1]:20.2f}", flush=True)
+
+
 def main() -> None:
     trivial = lambda t, x: 0.5 * x / (1 + t)
     unet = UNet(channels=16, multipliers=(1, 2), blocks=1, attention=(), dropout=0.0)
@@ -96,6 +154,8 @@ def main() -> None:
     print(f"{'model':14} {'sampler':16} {'steps':>5} {'sample':>10} {'by hand':>10} {'ratio':>6}")
     compare("trivial", trivial, (64, 32, 32, 3), 200)
     compare("small U-Net", small_network, (16, 16, 16, 1), 50)
+    steps_beside_peers()
+    compile_times()
 
 
 if __name__ == "__main__":

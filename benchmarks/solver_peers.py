@@ -132,3 +132,34 @@ def rows(denoiser: Callable, normal: np.ndarray) -> Iterator[tuple[str, Row]]:
         for order, grid in itertools.product((2, 3), (karras, linspace)):
             run = functools.partial(run_azula, kind, order, grid, denoiser, normal)
             yield f"azula {name}{order} {grid.__name__}", run
+
+
+def loops(shape: tuple[int, ...], steps: int) -> dict[str, Callable[[], None]]:
+    """Return name -> a whole run of `steps` steps with a model that costs nothing."""
+    x = torch.randn(shape)
+    vp = dict(num_train_timesteps=1000, beta_start=1e-4, beta_end=0.02, beta_schedule="linear")
+
+    def diffusers_loop(scheduler):
+        scheduler.set_timesteps(steps)
+        state = x
+        for t in scheduler.timesteps:
+            state = scheduler.step(0.5 * state, t, state).prev_sample
+
+    def azula_loop(kind, options):
+        kind(Exact(lambda x, t: 0.5 * x), steps=steps, start=1.0, stop=0.01, silent=True, **options)(x)
+
+    runs = {}
+    for name, scheduler in (
+        ("diffusers, DDIM", diffusers.DDIMScheduler(**vp, clip_sample=False)),
+        ("diffusers, DPM-Solver++(2M)", diffusers.DPMSolverMultistepScheduler(**vp)),
+        ("diffusers, UniPC3", diffusers.UniPCMultistepScheduler(**vp, solver_order=3)),
+        ("diffusers, DDPM", diffusers.DDPMScheduler(**vp, clip_sample=False)),
+    ):
+        runs[name] = functools.partial(diffusers_loop, scheduler)
+    for name, kind, options in (
+        ("azula, DDIM", sample.DDIMSampler, {}),
+        ("azula, zEAB2", sample.zEABSampler, dict(order=2)),
+        ("azula, DDPM", sample.DDPMSampler, {}),
+    ):
+        runs[name] = functools.partial(azula_loop, kind, options)
+    return runs
