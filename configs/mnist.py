@@ -54,7 +54,7 @@ def get_config(variant: str = "full") -> ConfigDict:
 
     if variant == "smoke":
         config.network.channels = 8
-        config.network.multipliers = (1, 2)
+        config.network.multipliers = (1,)
         config.train.steps = 40
         config.train.batch_size = 32
         config.train.log_every = 10

@@ -44,3 +44,33 @@ class AbstractNoiseSolver(diffrax.AbstractItoSolver):
 
     def func(self, terms, t0, y0, args):
         return terms.vf(t0, y0, args)
+
+
+class AbstractWrapper(diffrax.AbstractWrappedSolver):
+    """A solver that does something around each step of another, which may have moved the state."""
+
+    @property
+    def term_structure(self):
+        return self.solver.term_structure
+
+    @property
+    def interpolation_cls(self):
+        return diffrax.LocalLinearInterpolation
+
+    @property
+    def term_compatible_contr_kwargs(self):
+        return self.solver.term_compatible_contr_kwargs
+
+    @property
+    def scan_kind(self):
+        # diffrax sets this field of Runge-Kutta solvers, and takes a wrapper for what it wraps.
+        return self.solver.scan_kind
+
+    def order(self, terms):
+        return self.solver.order(terms)
+
+    def strong_order(self, terms):
+        return self.solver.strong_order(terms)
+
+    def func(self, terms, t0, y0, args):
+        return self.solver.func(terms, t0, y0, args)

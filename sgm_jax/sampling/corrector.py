@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from sgm_jax.sampling.abstract import AbstractWrapper
 from sgm_jax.sampling.noise import NoiseSource, Step, per_example_noise
 from sgm_jax.sampling.processes import AbstractProcess
 from sgm_jax.shapes import Batch, Level, PRNGKeys, expand
@@ -88,7 +89,7 @@ class Langevin(eqx.Module):
         return xbar + size * score + jnp.sqrt(2 * size) * noise
 
 
-class PredictorCorrector(diffrax.AbstractWrappedSolver):
+class PredictorCorrector(AbstractWrapper):
     """Wrap a solver: at each step first the corrector, then the solver, a constraint after every change.
 
     Needs a `Context` as `args`; `sample` gives it.
@@ -105,29 +106,6 @@ class PredictorCorrector(diffrax.AbstractWrappedSolver):
     solver: diffrax.AbstractSolver = diffrax.Euler()
     corrector: Langevin | None = Langevin()
     constraint: Constraint | None = None
-
-    @property
-    def term_structure(self):
-        return self.solver.term_structure
-
-    @property
-    def interpolation_cls(self):
-        return diffrax.LocalLinearInterpolation
-
-    @property
-    def term_compatible_contr_kwargs(self):
-        return self.solver.term_compatible_contr_kwargs
-
-    @property
-    def scan_kind(self):
-        # diffrax sets this field of Runge-Kutta solvers, and takes a wrapper for what it wraps.
-        return self.solver.scan_kind
-
-    def order(self, terms):
-        return self.solver.order(terms)
-
-    def strong_order(self, terms):
-        return self.solver.strong_order(terms)
 
     def init(self, terms, t0, t1, y0, args):
         return self.solver.init(terms, t0, t1, y0, args), jnp.zeros((), jnp.int32)
@@ -161,6 +139,3 @@ class PredictorCorrector(diffrax.AbstractWrappedSolver):
         scale = sde.alpha(t) / args.process.scale(s)
         keys = jax.vmap(jax.random.fold_in, (0, None))(args.constraint_keys, index)
         return self.constraint(keys, t, y * scale) / scale
-
-    def func(self, terms, t0, y0, args):
-        return self.solver.func(terms, t0, y0, args)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 from numpy.typing import NDArray
 
+from sgm_jax.sampling.abstract import AbstractWrapper
 from sgm_jax.sampling.noise import NoiseSource, per_example_noise
 
 
@@ -27,7 +28,7 @@ class RestartInterval(NamedTuple):
     repeats: int
 
 
-class Restart(diffrax.AbstractWrappedSolver):
+class Restart(AbstractWrapper):
     """Wrap a solver of `ProbabilityFlow` in the chart `NoiseLevel`: restarts after the steps that cross given levels.
 
     A restart from the level `s1` just reached adds `sqrt(s_max**2 - s1**2) z` and takes `steps` steps of the solver
@@ -77,26 +78,6 @@ class Restart(diffrax.AbstractWrappedSolver):
                     f"{interval}"
                 )
 
-    @property
-    def term_structure(self):
-        return self.solver.term_structure
-
-    @property
-    def interpolation_cls(self):
-        return diffrax.LocalLinearInterpolation
-
-    @property
-    def term_compatible_contr_kwargs(self):
-        return self.solver.term_compatible_contr_kwargs
-
-    @property
-    def scan_kind(self):
-        # diffrax sets this field of Runge-Kutta solvers, and takes a wrapper for what it wraps.
-        return self.solver.scan_kind
-
-    def order(self, terms):
-        return self.solver.order(terms)
-
     def init(self, terms, t0, t1, y0, args):
         return self.solver.init(terms, t0, t1, y0, args)
 
@@ -136,6 +117,3 @@ class Restart(diffrax.AbstractWrappedSolver):
 
         y = jax.lax.fori_loop(0, interval.repeats, repeat, y)
         return y, fresh(y)
-
-    def func(self, terms, t0, y0, args):
-        return self.solver.func(terms, t0, y0, args)
