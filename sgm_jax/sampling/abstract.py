@@ -5,10 +5,19 @@ from typing import ClassVar
 
 import diffrax
 import equinox as eqx
-from jaxtyping import Array
 
 
-class AbstractFlowSolver(diffrax.AbstractSolver):
+class AbstractCountedSolver(diffrax.AbstractSolver):
+    """A solver of the library's own, each of whose steps makes the same number of evaluations of the score function."""
+
+    interpolation_cls: ClassVar[Callable] = diffrax.LocalLinearInterpolation
+    evaluations_per_step: eqx.AbstractClassVar[int]
+
+    def func(self, terms, t0, y0, args):
+        return terms.vf(t0, y0, args)
+
+
+class AbstractFlowSolver(AbstractCountedSolver):
     """A solver of `ProbabilityFlow` in the chart `NoiseLevel`: its clock is `s`, its vector field the noise estimate.
 
     `diffeqsolve` flips the sign of time when it integrates backward, so a step sees `t0 = -s0`, `t1 = -s1`; it should
@@ -16,18 +25,9 @@ class AbstractFlowSolver(diffrax.AbstractSolver):
     """
 
     term_structure: ClassVar = diffrax.ODETerm
-    interpolation_cls: ClassVar[Callable] = diffrax.LocalLinearInterpolation
-    evaluations_per_step: eqx.AbstractClassVar[int]
-
-    def evaluations(self, steps: Array) -> Array:
-        """Return the number of evaluations of the score function in `steps` steps."""
-        return steps * self.evaluations_per_step
-
-    def func(self, terms, t0, y0, args):
-        return terms.vf(t0, y0, args)
 
 
-class AbstractNoiseSolver(diffrax.AbstractItoSolver):
+class AbstractNoiseSolver(AbstractCountedSolver, diffrax.AbstractItoSolver):
     """A solver of `ReverseSDE` whose clock is `s**2`, with one independent Gaussian increment a step.
 
     The terms are a `MultiTerm` of drift and noise; `args` is a `Context`, whose `process` gives the denoised estimate
@@ -35,15 +35,6 @@ class AbstractNoiseSolver(diffrax.AbstractItoSolver):
     """
 
     term_structure: ClassVar = diffrax.MultiTerm[tuple[diffrax.ODETerm, diffrax.AbstractTerm]]
-    interpolation_cls: ClassVar[Callable] = diffrax.LocalLinearInterpolation
-    evaluations_per_step: eqx.AbstractClassVar[int]
-
-    def evaluations(self, steps: Array) -> Array:
-        """Return the number of evaluations of the score function in `steps` steps."""
-        return steps * self.evaluations_per_step
-
-    def func(self, terms, t0, y0, args):
-        return terms.vf(t0, y0, args)
 
 
 class AbstractWrapper(diffrax.AbstractWrappedSolver):

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from sgm_jax.sampling.abstract import AbstractCountedSolver
 from sgm_jax.sampling.corrector import Context
 from sgm_jax.sampling.noise import per_example_noise
 from sgm_jax.shapes import Batch
@@ -32,7 +33,7 @@ def redrawn_increment(terms, t0: Array, t1: Array, y: Batch, args: Context) -> B
     return jnp.sqrt(t1 - t0).astype(y.dtype) * per_example_noise(keys, 0, y.shape).astype(y.dtype)
 
 
-class GottaGoFast(diffrax.AbstractItoSolver, diffrax.AbstractAdaptiveSolver):
+class GottaGoFast(AbstractCountedSolver, diffrax.AbstractItoSolver, diffrax.AbstractAdaptiveSolver):
     """The improved Euler method for additive noise, with Euler's as its error estimate; two evaluations a step.
 
     With the increment `w` of the step, `k1 = h f(t0, x) + g(t0) w` and `k2 = h f(t1, x + k1) + g(t1) w`,
@@ -53,7 +54,6 @@ class GottaGoFast(diffrax.AbstractItoSolver, diffrax.AbstractAdaptiveSolver):
 
     increment: Callable[..., Batch] = path_increment
     term_structure: ClassVar = diffrax.MultiTerm[tuple[diffrax.ODETerm, diffrax.AbstractTerm]]
-    interpolation_cls: ClassVar[Callable] = diffrax.LocalLinearInterpolation
     evaluations_per_step: ClassVar[int] = 2
 
     def order(self, terms):
@@ -75,9 +75,6 @@ class GottaGoFast(diffrax.AbstractItoSolver, diffrax.AbstractAdaptiveSolver):
         error = 0.5 * (k2 - k1)
         y1 = y0 + k1 + error
         return y1, error, dict(y0=y0, y1=y1), None, diffrax.RESULTS.successful
-
-    def func(self, terms, t0, y0, args):
-        return terms.vf(t0, y0, args)
 
 
 def _rms(x: Array) -> Array:

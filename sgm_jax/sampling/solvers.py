@@ -3,7 +3,7 @@
 import diffrax
 from jaxtyping import Array
 
-from sgm_jax.sampling.abstract import AbstractFlowSolver, AbstractNoiseSolver
+from sgm_jax.sampling.abstract import AbstractCountedSolver, AbstractFlowSolver, AbstractNoiseSolver
 from sgm_jax.sampling.charts import NoiseLevel
 from sgm_jax.sampling.corrector import Constraint, PredictorCorrector
 from sgm_jax.sampling.gotta_go_fast import GottaGoFast
@@ -22,9 +22,7 @@ def evaluations(solver: diffrax.AbstractSolver, steps: Array) -> Array | None:
         inner = evaluations(solver.solver, inner_steps) if stages is None else stages * inner_steps
         corrector = solver.corrector if type(solver) is PredictorCorrector else None
         return None if inner is None else inner + (0 if corrector is None else corrector.steps) * steps
-    if isinstance(solver, AbstractFlowSolver | AbstractNoiseSolver):
-        return solver.evaluations(steps)
-    if isinstance(solver, GottaGoFast):
+    if isinstance(solver, AbstractCountedSolver):
         return steps * solver.evaluations_per_step
     stages = _stages(solver)
     if stages is None:
