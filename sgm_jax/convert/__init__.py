@@ -1,0 +1,3 @@
+"""Published and own checkpoints -> networks with parameters, ready to sample, score and train further."""
+
+from sgm_jax.convert.pretrained import Pretrained as Pretrained
