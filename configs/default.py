@@ -109,8 +109,9 @@ def get_config() -> ConfigDict:
 
     config.fit = ConfigDict()  # of sampling.schedule "fitted", by --mode=fit
     config.fit.start = "karras"  # the schedule it starts from, with the options above
-    config.fit.count = 24  # calibration noises
-    config.fit.iterations = 12
+    config.fit.count = 32  # calibration noises
+    config.fit.rounds = 1  # of the search over the levels, where the solver is tabulated
+    config.fit.iterations = 12  # of Levenberg and Marquardt's method, where it is another
 
     config.likelihood = ConfigDict()
     config.likelihood.count = 128  # held-out examples

@@ -91,6 +91,9 @@ def _fitted_part(solver: diffrax.AbstractSolver) -> diffrax.AbstractSolver:
 def fit(key: PRNGKey, experiment: Experiment, workdir: pathlib.Path, params: Any) -> None:
     """Fit the sampler that a config names to its network, and write it into the run's folder.
 
+    The levels and the coefficients of a `TabulatedMultistep` by `fit_coefficients`, the levels of any other solver by
+    `fit_schedule`.
+
     Args:
         key: PRNG key of the calibration noises.
         experiment: the experiment; its `sampling` section says what is fitted, its `fit` section how.
@@ -99,15 +102,12 @@ def fit(key: PRNGKey, experiment: Experiment, workdir: pathlib.Path, params: Any
     """
     section, chosen = experiment.config.sampling, experiment.config.fit
     options, begun = experiment.sampler(), time.perf_counter()
-    fitted = sampling.fit_schedule(
-        key,
-        experiment.process(params),
-        (chosen.count, *experiment.dataset.shape),
-        section.steps,
-        solver=options["solver"],
-        start=options["schedule"],
-        iterations=chosen.iterations,
-    )
+    problem = key, experiment.process(params), (chosen.count, *experiment.dataset.shape), section.steps
+    solver, start = options["solver"], options["schedule"]
+    if isinstance(solver, sampling.TabulatedMultistep):
+        fitted = sampling.fit_coefficients(*problem, start=start, rounds=chosen.rounds)
+    else:
+        fitted = sampling.fit_schedule(*problem, solver=solver, start=start, iterations=chosen.iterations)
     path = fitted_path(experiment, workdir)
     save_fitted(path, fitted, made_for(experiment, workdir))
     before, after = np.exp(0.5 * np.array([fitted.before, fitted.after]))

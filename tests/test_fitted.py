@@ -46,7 +46,7 @@ def test_a_fit_for_something_else_is_refused(tmp_path):
 
 def experiment(**options):
     config = get_config("smoke")
-    config.fit.count = config.fit.iterations = 4
+    config.fit.count = 4
     config.sampling.update(dict(schedule="fitted", steps=4, count=20, batch_size=20) | options)
     return Experiment.from_config(config)
 

@@ -145,7 +145,7 @@ def fit_schedule(
         Marquardt, An Algorithm for Least-Squares Estimation of Nonlinear Parameters, 1963.
         Shaul et al., Bespoke Non-Stationary Solvers for Fast Sampling of Diffusion and Flow Models, 2024.
     """
-    start = _start(process, steps, start)
+    start = starting_levels(process, steps, start)
     low, _ = level_range(process.sde)
     bottom = start[-1] if start[-1] > 0 else low
     final = "tweedie" if start[-1] > 0 else "none"
@@ -163,7 +163,7 @@ def fit_schedule(
     return FittedSampler(schedule, solver, final, float(before), float(after))
 
 
-def _start(process: ProbabilityFlow, steps: int, start) -> NDArray:
+def starting_levels(process: ProbabilityFlow, steps: int, start) -> NDArray:
     if start is None:
         start = lambda sde, steps: np.append(karras(sde, steps)[:-1], 0.0)
     s = np.asarray(start(process.sde, steps) if callable(start) else start, np.float64)
