@@ -12,8 +12,7 @@ SDE = sgm.EDM()
 LEVELS = np.append(sgm.karras(SDE, 4, s_min=0.2), 0.0)
 
 
-@pytest.mark.parametrize("sde", [SDE, sgm.VP()])
-@pytest.mark.parametrize("levels", [np.array([40.0, 3.0, 0.0]), np.array([40.0, 3.0, 0.1])])
+@pytest.mark.parametrize(("sde", "levels"), [(SDE, np.array([40.0, 3.0, 0.0])), (sgm.VP(), np.array([40.0, 3.0, 0.1]))])
 def test_a_flow_along_straight_lines_is_fitted_exactly(sde, levels):
     # With one standard deviation in all directions the flow scales x - mean: one coefficient a step gives it.
     data = Gaussian(std=(0.7, 0.7, 0.7))
@@ -37,6 +36,7 @@ def test_a_flow_along_straight_lines_is_fitted_exactly(sde, levels):
     np.testing.assert_allclose(x, exact, atol=2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rounds", [0, 1])
 def test_a_fit_lowers_the_error_on_other_noise(rounds):
     data = Mixture(4 * np.random.default_rng(0).standard_normal((8, 2)), 0.3)
