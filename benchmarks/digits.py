@@ -49,6 +49,8 @@ def samplers(sde):
         "DPM-Solver++(3M)": denoised_last(sampling.DPMSolverPP(3)),
         "UniPC2": denoised_last(sampling.UniPC(2)),
         "DEIS2": denoised_last(ExponentialAdams(2, NoiseForm())),
+        "DPM-Solver++(2M), karras to 0.1, 0": zero_last(sampling.DPMSolverPP(2), 0.1),
+        "DEIS2, karras to 0.1, 0": zero_last(ExponentialAdams(2, NoiseForm()), 0.1),
         "AB2+c velocity, soft, karras to 0.1, 0": zero_last(soft, 0.1),
     }
 

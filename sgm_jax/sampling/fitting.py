@@ -31,6 +31,10 @@ def schedule_from_solution(
 ) -> NDArray:
     """Place the steps where an adaptive solver places its own: solve once, keep its steps, resample them.
 
+    A heuristic, made for another solver than the one that will use the levels: no error is minimised. On a Gaussian
+    mixture it halved the median error of `DPMSolverPP()` on Karras levels and left the root mean square as it was; from
+    a tolerance of 1e-5 it was no better than these. `fit_schedule` and `fit_coefficients` are the ones that fit.
+
     Args:
         key: PRNG key of the starting noise.
         process: the process, solved in its chart (`Angle()` unless it has one).
