@@ -83,7 +83,9 @@ def get_config() -> ConfigDict:
     config.sampling.process = "probability_flow"  # probability_flow, reverse_sde
     config.sampling.eta = 1.0  # noise strength of reverse_sde
     config.sampling.solver = "dpm_solver_pp"  # docs/sampling.md lists them all
-    config.sampling.order = placeholder(int)  # of dpm_solver_pp, sde_dpm_solver_pp, unipc, deis, sa_solver, soft_adams
+    config.sampling.order = placeholder(
+        int
+    )  # of dpm_solver_pp, sde_dpm_solver_pp, unipc, deis, sa_solver, soft_adams, tabulated
     config.sampling.variance = placeholder(str)  # of ancestral: small, large
     config.sampling.snr = placeholder(float)  # of the Langevin corrector
     config.sampling.corrector_steps = placeholder(int)
@@ -91,7 +93,7 @@ def get_config() -> ConfigDict:
     config.sampling.s_noise = placeholder(float)
     config.sampling.data_scale = placeholder(float)  # of soft_adams and uniform_angle
     config.sampling.detail = placeholder(float)  # of soft_adams
-    config.sampling.schedule = "karras"  # docs/sampling.md lists them all
+    config.sampling.schedule = "karras"  # docs/sampling.md lists them all; fitted: what --mode=fit found
     config.sampling.steps = 24
     config.sampling.rho = placeholder(float)
     config.sampling.s_min = placeholder(float)
@@ -104,6 +106,12 @@ def get_config() -> ConfigDict:
     config.sampling.atol = placeholder(float)
     config.sampling.count = 500
     config.sampling.batch_size = 100
+
+    config.fit = ConfigDict()  # of sampling.schedule "fitted", by --mode=fit
+    config.fit.start = "karras"  # the schedule it starts from, with the options above
+    config.fit.count = 32  # calibration noises
+    config.fit.rounds = 1  # of the search over the levels, where the solver is tabulated
+    config.fit.iterations = 12  # of Levenberg and Marquardt's method, where it is another
 
     config.likelihood = ConfigDict()
     config.likelihood.count = 128  # held-out examples

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, PyTree
 from ml_collections import ConfigDict
+from numpy.typing import NDArray
 
 from sgm_jax import data as datasets
 from sgm_jax import inverse, objectives, sampling, sde
@@ -203,13 +204,13 @@ class Experiment:
         )
 
     def sampler(self) -> dict[str, Any]:
-        """Return the options of `sgm_jax.sample` that the config's `sampling` section stands for."""
-        section = self.config.sampling
-        options = {"solver": make_solver(section, self.sde), "final": section.final}
-        options |= {name: section[name] for name in ("steps", "rtol", "atol")}
-        if section.steps is not None:
-            options["schedule"] = _schedule(section)
-        return options
+        """Return the options of `sgm_jax.sample` that the config's `sampling` section stands for.
+
+        Where its schedule is to be fitted, they are those that the fit starts from.
+        """
+        section, levels = self.config.sampling, _levels(self.config, self.sde)
+        options = {"solver": make_solver(section, self.sde, levels), "final": section.final, "schedule": levels}
+        return options | {name: section[name] for name in ("rtol", "atol")}
 
     def process(self, params: PyTree) -> sampling.AbstractProcess:
         """Return the process that the config's `sampling` section names, with the network's score."""
@@ -222,14 +223,19 @@ class Experiment:
         return process(self.sde, score, **options)
 
 
-def _schedule(section: ConfigDict) -> Callable:
-    function = choose("sampling.schedule", section.schedule, SCHEDULE_FUNCTIONS)
+def _levels(config: ConfigDict, sde: sde.AbstractSDE) -> NDArray | None:
+    """Return the noise levels of fixed steps [steps + 1], those a fit starts from where they are to be fitted."""
+    section = config.sampling
+    if section.steps is None:
+        return None
+    start = choose("fit.start", config.fit.start, SCHEDULE_FUNCTIONS)
+    function = choose("sampling.schedule", section.schedule, SCHEDULE_FUNCTIONS | {"fitted": start})
     options = {key: section[key] for key in ("rho", "s_min", "s_max", "t_min")}
     # The solver may have a data_scale too; it is the schedule's only where the schedule takes it.
     if "data_scale" in inspect.signature(function).parameters:
         options["data_scale"] = section.data_scale
     function = functools.partial(function, **set_options(f"sampling.schedule {section.schedule!r}", function, options))
-    return sampling.then_zero(function) if section.to_zero else function
+    return (sampling.then_zero(function) if section.to_zero else function)(sde, section.steps)
 
 
 def _check_sampling(config: ConfigDict, sde: sde.AbstractSDE) -> None:
@@ -249,13 +255,28 @@ def _check_sampling(config: ConfigDict, sde: sde.AbstractSDE) -> None:
         *counts,
         ("likelihood.probes", config.likelihood.probes),
         ("inverse.steps", config.inverse.steps),
+        ("fit.count", config.fit.count),
+        ("fit.iterations", config.fit.iterations),
     ]:
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
     # What `sample` would say after the training it says now.
     process = choose("sampling.process", section.process, PROCESSES)(sde, lambda t, x: x)
-    sampling.fit_solver(process, make_solver(section, sde), section.rtol, section.atol)
-    sampling.resolve_levels(sde, _schedule(section), section.steps, section.rtol is not None)
+    levels = _levels(config, sde)
+    sampling.fit_solver(process, make_solver(section, sde, levels), section.rtol, section.atol)
+    sampling.resolve_levels(sde, levels, section.steps, section.rtol is not None)
+    if section.schedule == "fitted":
+        if section.process != "probability_flow" or section.steps is None:
+            raise ValueError(
+                "sampling.schedule 'fitted' needs process 'probability_flow' and a number of steps, got process "
+                f"{section.process!r} and steps {section.steps}"
+            )
+        final = "none" if section.to_zero else "tweedie"
+        if section.final != final:
+            raise ValueError(
+                f"sampling.schedule 'fitted' with to_zero={section.to_zero} needs final {final!r}, got "
+                f"{section.final!r}"
+            )
 
 
 def _check_rank(name: str, shape: tuple[int, ...]) -> None:

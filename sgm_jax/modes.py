@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from sgm_jax import data as datasets
-from sgm_jax import evaluation, inverse, likelihood, report, sampling
+from sgm_jax import evaluation, fitted, inverse, likelihood, report, sampling
 from sgm_jax.experiment import Experiment
 from sgm_jax.sampling import Angle, Langevin, PredictorCorrector
 from sgm_jax.shapes import per_example_keys
@@ -20,7 +20,7 @@ from sgm_jax.training import train as train_loop
 from sgm_jax.training.checkpoint import to_json
 
 # Streams of randomness, each a function of the config's seed alone.
-TRAINING_DATA, HELD_OUT, SAMPLES, LIKELIHOOD, INVERSE, CLASSIFIER, FILM, LATENTS = range(8)
+TRAINING_DATA, HELD_OUT, SAMPLES, LIKELIHOOD, INVERSE, CLASSIFIER, FILM, LATENTS, CALIBRATION = range(9)
 
 
 class Unsuitable(ValueError):
@@ -109,10 +109,10 @@ def train_to_end(experiment: Experiment, workdir: pathlib.Path) -> bool:
 # ---------------------------------------------------------------------------------------------------- sampling
 
 
-def draw(experiment: Experiment, params: Any, count: int) -> np.ndarray:
+def draw(experiment: Experiment, workdir: pathlib.Path, params: Any, count: int) -> np.ndarray:
     """Draw `count` samples as raw data, in batches whose size changes nothing but memory."""
     section = experiment.config.sampling
-    process, options = experiment.process(params), experiment.sampler()
+    process, options = experiment.process(params), fitted.sampler(experiment, workdir)
     keys = per_example_keys(stream(experiment, SAMPLES), count)
     parts = []
     for start in tqdm(range(0, count, section.batch_size), desc="sampling", unit="batch", disable=None):
@@ -125,7 +125,8 @@ def draw(experiment: Experiment, params: Any, count: int) -> np.ndarray:
 
 def sample(experiment: Experiment, workdir: pathlib.Path) -> int:
     """Draw samples into `samples.npz` (and `samples.png`); returns the exit code."""
-    save_samples(draw(experiment, parameters(experiment, workdir), experiment.config.sampling.count), workdir)
+    count = experiment.config.sampling.count
+    save_samples(draw(experiment, workdir, parameters(experiment, workdir), count), workdir)
     return 0
 
 
@@ -135,6 +136,18 @@ def save_samples(samples: np.ndarray, workdir: pathlib.Path) -> None:
     if samples.ndim == 4:
         report.save_png(workdir / "samples.png", report.grid(samples[:100]))
     print(f"{len(samples)} samples in {workdir / 'samples.npz'}")
+
+
+# ------------------------------------------------------------------------------------------------------ fitting
+
+
+def fit(experiment: Experiment, workdir: pathlib.Path) -> int:
+    """Fit the config's sampler to the network and write it to `fitted_<solver>_<steps>.npz`; returns the exit code."""
+    schedule = experiment.config.sampling.schedule
+    if schedule != "fitted":
+        raise Unsuitable(f"mode 'fit' needs --config.sampling.schedule=fitted, got {schedule!r}")
+    fitted.fit(stream(experiment, CALIBRATION), experiment, workdir, parameters(experiment, workdir))
+    return 0
 
 
 # -------------------------------------------------------------------------------------------------- likelihood
@@ -251,7 +264,7 @@ def evaluate(experiment: Experiment, workdir: pathlib.Path) -> int:
     """Score fresh samples into `quality.json`; returns the exit code."""
     if not is_labelled(experiment):
         raise Unsuitable("mode 'evaluate' needs images with labels, on which it trains a classifier")
-    samples = draw(experiment, parameters(experiment, workdir), experiment.config.sampling.count)
+    samples = draw(experiment, workdir, parameters(experiment, workdir), experiment.config.sampling.count)
     save_quality(measure_quality(experiment, samples), workdir)
     return 0
 
@@ -268,6 +281,7 @@ def save_quality(result: dict[str, Any], workdir: pathlib.Path) -> None:
 
 MODES = {
     "train": train,
+    "fit": fit,
     "sample": sample,
     "likelihood": measure,
     "inverse": invert,

@@ -96,7 +96,18 @@ def test_data_with_nan_are_refused(tmp_path):
 def test_help_is_short_and_complete():
     result = launch("--help")
     assert result.returncode == 0 and len(result.stdout.splitlines()) < 30
-    for word in ("--config", "--workdir", "--mode", "run", "train", "sample", "likelihood", "inverse", "evaluate"):
+    for word in (
+        "--config",
+        "--workdir",
+        "--mode",
+        "run",
+        "train",
+        "fit",
+        "sample",
+        "likelihood",
+        "inverse",
+        "evaluate",
+    ):
         assert word in result.stdout
 
 
