@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from random_weights import compiled, randomised
 
 from sgm_jax.networks import DIT_SIZES, DiT
 from sgm_jax.networks.dit import rotate, sincos_positions
@@ -69,9 +70,6 @@ def test_rotary_network_is_told_positions_by_attention_alone():
     """Reversing the patches' order changes what each sees; without positions it would only permute the output."""
     x = jax.random.normal(jax.random.key(0), (1, 4, 4, 1))
     network = DiT(width=16, depth=1, heads=2, patch=1, positions="rope")
-    params = network.init(jax.random.key(1), jnp.ones(1), x)
-    leaves, treedef = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(2), len(leaves))
-    params = treedef.unflatten([jax.random.normal(k, leaf.shape) for k, leaf in zip(keys, leaves, strict=True)])
-    one, other = (network.apply(params, jnp.ones(1), image) for image in (x, x[:, ::-1]))
+    params, apply = randomised(network, jnp.ones(1), x, size=0.5), compiled(network.apply)
+    one, other = (apply(params, jnp.ones(1), image) for image in (x, x[:, ::-1]))
     assert np.abs(one - other[:, ::-1]).max() > 1e-2

@@ -89,8 +89,9 @@ def test_recomputing_blocks_changes_nothing(name):
 
     first, second = (compiled(jax.grad(functools.partial(loss, network)))(params) for network in (stored, recomputed))
     assert jax.tree.structure(first) == jax.tree.structure(second)
+    largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(first))
     for one, other in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5 * np.abs(one).max())
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-6 * largest)
     jaxpr = str(jax.make_jaxpr(functools.partial(loss, recomputed))(params))
     assert jaxpr.count("checkpoint[") + jaxpr.count("remat") >= 2
 
@@ -116,7 +117,8 @@ def test_dropout_acts_only_in_training(name):
     params = randomised(network, noise_label, x)
     still = compiled(network.apply)(params, noise_label, x)
     np.testing.assert_array_equal(still, compiled(NETWORKS[name](dropout=0.0).apply)(params, noise_label, x))
-    trained = network.apply(params, noise_label, x, deterministic=False, rngs={"dropout": jax.random.key(2)})
+    train = functools.partial(network.apply, deterministic=False, rngs={"dropout": jax.random.key(2)})
+    trained = compiled(train)(params, noise_label, x)
     assert np.abs(trained - still).max() > 1e-3
 
 
