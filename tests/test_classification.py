@@ -70,6 +70,7 @@ def test_true_posterior_has_the_least_cross_entropy():
     assert loss(1.0) < min(loss(0.8), loss(1.25))
 
 
+@pytest.mark.slow
 def test_network_learns_the_bayes_accuracy_at_every_noise_level():
     sde, network, prediction = sgm.EDM(), WideResNet(2, blocks=1, width=1, fourier_scale=1.0), sgm.EDMPreconditioned()
     times, steps, count = sgm.LogNormalTimes(0.0, 0.8), 120, 2000

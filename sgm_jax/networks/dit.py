@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from sgm_jax.naming import choose
-from sgm_jax.networks.blocks import depth_to_space, space_to_depth
 from sgm_jax.networks.embeddings import ConditionEmbedding, scaled_init
+from sgm_jax.networks.resampling import depth_to_space, space_to_depth
 
 POSITIONS = ("sincos", "rope")
 REMAT = ("none", "block")
@@ -184,6 +184,7 @@ class DiT(nn.Module):
         label_scale: factor on the noise label before it is embedded.
         fourier_scale: standard deviation of the frequencies of "fourier".
         num_classes: number of classes, 0 for an unconditional network.
+        augment_labels: number of augmentation labels, 0 for none.
         remat: "block" computes each block again in the backward pass instead of storing what is inside, "none" stores.
         dtype: type to compute in; parameters are float32.
 
@@ -202,6 +203,7 @@ class DiT(nn.Module):
     label_scale: float = 1.0
     fourier_scale: float = 16.0
     num_classes: int = 0
+    augment_labels: int = 0
     remat: str = "none"
     dtype: Any = jnp.float32
 
@@ -211,6 +213,7 @@ class DiT(nn.Module):
         noise_label: Float[Array, " b"],
         x: Float[Array, "b h w c"],
         label: Int[Array, " b"] | Float[Array, "b classes"] | None = None,
+        augment: Float[Array, "b m"] | None = None,
         *,
         deterministic: bool = True,
     ) -> Float[Array, "b h w c"]:
@@ -219,13 +222,15 @@ class DiT(nn.Module):
         Args:
             noise_label: [b], the measure of noise that `embedding` expects.
             x: images [b, h, w, c], of about unit variance.
-            label: [b] classes in `[0, num_classes)`, `num_classes` or None for "no label".
+            label: classes [b] in `[0, num_classes)`, with `num_classes` or None for "no label"; or weights of the
+                classes [b, num_classes].
+            augment: augmentation labels [b, augment_labels], or None for "not augmented".
             deterministic: False applies dropout, with flax's "dropout" key.
 
         Raises:
             ValueError: if `width`, `depth` or `patch` is not positive, `heads` does not divide `width`, `width` does
-                not suit `positions`, `positions`, `embedding` or `remat` is unknown, or a label is given to an
-                unconditional network.
+                not suit `positions`, `positions`, `embedding` or `remat` is unknown, or labels are given that the
+                network does not have.
         """
         for name in ("width", "depth", "heads", "patch"):
             if getattr(self, name) < 1:
@@ -235,8 +240,17 @@ class DiT(nn.Module):
         choose("positions", self.positions, dict.fromkeys(POSITIONS))
         block = choose("remat", self.remat, {"none": DiTBlock, "block": nn.remat(DiTBlock, static_argnums=(3,))})
         condition = ConditionEmbedding(
-            FREQUENCIES, self.width, self.embedding, self.fourier_scale, self.num_classes, self.dtype, name="embedding"
-        )(self.label_scale * noise_label, label)
+            FREQUENCIES,
+            self.width,
+            self.embedding,
+            self.fourier_scale,
+            self.num_classes,
+            self.dtype,
+            augment_labels=self.augment_labels,
+            freq_shift=0,
+            order="cos_sin",
+            name="embedding",
+        )(self.label_scale * noise_label, label, augment)
 
         h = space_to_depth(x.astype(self.dtype), self.patch)
         h = nn.Dense(self.width, kernel_init=scaled_init(), dtype=self.dtype, name="stem")(h)

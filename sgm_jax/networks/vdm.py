@@ -43,6 +43,7 @@ class VDMUNet(nn.Module):
         gamma_min: noise label, `gamma = -log SNR`, at the least noise, which is embedded as 0.
         gamma_max: noise label at the most noise, which is embedded as 1000.
         num_classes: number of classes, 0 for an unconditional network.
+        augment_labels: number of augmentation labels, 0 for none.
         remat: "block" computes each residual block again in the backward pass instead of storing what is inside,
             "none" stores.
         dtype: type to compute in; parameters are float32.
@@ -60,6 +61,7 @@ class VDMUNet(nn.Module):
     gamma_min: float = -13.3
     gamma_max: float = 5.0
     num_classes: int = 0
+    augment_labels: int = 0
     remat: str = "none"
     dtype: Any = jnp.float32
 
@@ -69,6 +71,7 @@ class VDMUNet(nn.Module):
         noise_label: Float[Array, " b"],
         x: Float[Array, "b h w c"],
         label: Int[Array, " b"] | Float[Array, "b classes"] | None = None,
+        augment: Float[Array, "b m"] | None = None,
         *,
         deterministic: bool = True,
     ) -> Float[Array, "b h w c"]:
@@ -77,12 +80,14 @@ class VDMUNet(nn.Module):
         Args:
             noise_label: [b], meant to lie in `[gamma_min, gamma_max]`.
             x: images [b, h, w, c], of about unit variance.
-            label: [b] classes in `[0, num_classes)`, `num_classes` or None for "no label".
+            label: classes [b] in `[0, num_classes)`, with `num_classes` or None for "no label"; or weights of the
+                classes [b, num_classes].
+            augment: augmentation labels [b, augment_labels], or None for "not augmented".
             deterministic: False applies dropout, with flax's "dropout" key.
 
         Raises:
             ValueError: if `channels` or `layers` is not positive, `gamma_min` not below `gamma_max`, `attention` or
-                `remat` unknown, or a label is given to an unconditional network.
+                `remat` unknown, or labels are given that the network does not have.
         """
         for name in ("channels", "layers"):
             if getattr(self, name) < 1:
@@ -95,8 +100,13 @@ class VDMUNet(nn.Module):
         )
         level = (noise_label - self.gamma_min) / (self.gamma_max - self.gamma_min)
         condition = ConditionEmbedding(
-            self.channels, 4 * self.channels, num_classes=self.num_classes, dtype=self.dtype, name="embedding"
-        )(1000 * level, label)
+            self.channels,
+            4 * self.channels,
+            num_classes=self.num_classes,
+            dtype=self.dtype,
+            augment_labels=self.augment_labels,
+            name="embedding",
+        )(1000 * level, label, augment)
 
         def residual(h, name):
             layer = block(self.channels, dropout=self.dropout, skip_scale=1.0, dtype=self.dtype, name=name)

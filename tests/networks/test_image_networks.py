@@ -10,11 +10,11 @@ from random_weights import compiled, randomised
 
 from sgm_jax.networks import DiT, VDMUNet, WideResNet
 
-DIT = {"width": 16, "depth": 2, "heads": 2}
+DIT = {"width": 16, "depth": 1, "heads": 2}
 NETWORKS = {
     "sincos": functools.partial(DiT, **DIT),
     "rope": functools.partial(DiT, **DIT, positions="rope"),
-    "vdm": functools.partial(VDMUNet, channels=8, layers=2, dropout=0.0),
+    "vdm": functools.partial(VDMUNet, channels=8, layers=1, dropout=0.0),
     "wide_resnet": functools.partial(WideResNet, classes=5, blocks=1, width=1, fourier_scale=1.0),
 }
 DENOISERS = ("sincos", "rope", "vdm")
@@ -43,10 +43,10 @@ def test_starts_at_zero_and_at_its_input(name):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_weight_has_a_finite_gradient(name):
-    options = {"num_classes": 3} if name in DENOISERS else {}
+    options = {"num_classes": 3, "augment_labels": 2} if name in DENOISERS else {}
     network, x = NETWORKS[name](**options), images(4, 8, 8, 1)
     noise_label = jnp.linspace(0.1, 1.0, 4) * LABEL[name]
-    args = (noise_label, x, jnp.arange(4)) if options else (noise_label, x)
+    args = (noise_label, x, jnp.arange(4), images(4, 2)) if options else (noise_label, x)
     params = randomised(network, *args)
     gradient = compiled(jax.grad(lambda p: jnp.sum(jnp.square(network.apply(p, *args)))))(params)
     for path, leaf in jax.tree_util.tree_leaves_with_path(gradient):
@@ -93,7 +93,7 @@ def test_recomputing_blocks_changes_nothing(name):
     for one, other in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-6 * largest)
     jaxpr = str(jax.make_jaxpr(functools.partial(loss, recomputed))(params))
-    assert jaxpr.count("checkpoint[") + jaxpr.count("remat") >= 2
+    assert "remat" in jaxpr or "checkpoint[" in jaxpr
 
 
 @pytest.mark.parametrize("name", DENOISERS)
