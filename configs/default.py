@@ -11,6 +11,7 @@ from ml_collections.config_dict import placeholder
 def get_config() -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
+    config.objective = "score"  # score, classifier (see configs/classifier.py)
 
     config.data = ConfigDict()
     config.data.name = "mnist"  # see docs/data.md for the names and their options

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sgm_jax import data as datasets
 from sgm_jax import inverse, objectives, sampling, sde
 from sgm_jax.naming import choose, construct, set_options
-from sgm_jax.networks import MLP, UNet
+from sgm_jax.networks import MLP, DiT, UNet, VDMUNet
 from sgm_jax.samplers import make_solver
 from sgm_jax.scaling import Scaling
 from sgm_jax.score import PREDICTIONS, AbstractPrediction, NetworkScore
@@ -32,7 +32,7 @@ SDES = {
     "ve": sde.VE,
     "vp": sde.VP,
 }
-NETWORKS = {"mlp": MLP, "unet": UNet}
+NETWORKS = {"dit": DiT, "mlp": MLP, "unet": UNet, "vdm": VDMUNet}
 WEIGHTINGS = {
     "edm": objectives.EDMWeighting,
     "likelihood": lambda: objectives.likelihood_weighting,
@@ -135,18 +135,26 @@ class Experiment:
         _check_sampling(config, parts["sde"])
         options = {k: v for k, v in config.data.items() if k not in ("name", "low", "high") and v is not None}
         dataset = datasets.load(config.data.name, **options)
-        network = build("network", config.network, NETWORKS)
-        _check_rank(config.network.name, dataset.shape)
         return cls(
             config=config,
             dataset=dataset,
             scaling=Scaling(dataset.levels, config.data.low, config.data.high),
-            network=network,
+            network=cls.make_network(config, dataset),
             learning_rate=learning_rate,
             optimizer=with_clipping(optimizer, config.optimizer.clip),
             schedule=schedule,
             **parts,
         )
+
+    @staticmethod
+    def make_network(config: ConfigDict, dataset: datasets.Dataset) -> Any:
+        """Build the network that the config names.
+
+        Raises:
+            ValueError: if it is unknown or does not suit the data.
+        """
+        _check_rank(config.network.name, dataset.shape)
+        return build("network", config.network, NETWORKS)
 
     def init(self) -> TrainState:
         """Return the initial training state, a function of the config's seed alone."""

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgm_jax import fitted, likelihood, modes, report, sampling
+from sgm_jax import classifier_experiment, fitted, likelihood, modes, report, sampling
 from sgm_jax.experiment import Experiment
 from sgm_jax.sampling import Angle
 from sgm_jax.shapes import per_example_keys
@@ -131,4 +131,8 @@ def environment() -> dict[str, str]:
     }
 
 
-MODES = {"run": run, **modes.MODES}
+OBJECTIVES = {
+    "classifier": (classifier_experiment.ClassifierExperiment, classifier_experiment.MODES),
+    "score": (Experiment, {"run": run, **modes.MODES}),
+}
+"""What can be learned: the experiment that `config.objective` stands for, and its modes."""

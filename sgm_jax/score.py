@@ -120,6 +120,25 @@ class EDMPreconditioned(AbstractPrediction):
         return 0.25 * jnp.log(s), x * expand(1 / (sde.alpha(t) * jnp.hypot(s, self.sigma_data)), x)
 
 
+class Labelled(AbstractPrediction):
+    """Another prediction with a noise label of its own, in place of the time `t`.
+
+    Args:
+        prediction: what the network's output stands for.
+        label: `label(sde, t) -> Array`, the label the network is fed at time `t`, of the shape of `t`. One and the
+            same function object each time, so that compiled functions are found again.
+    """
+
+    prediction: AbstractPrediction
+    label: Callable[[AbstractSDE, Level], Array] = eqx.field(static=True)
+
+    def coefficients(self, sde: AbstractSDE, t: Level) -> tuple[Array, Array]:
+        return self.prediction.coefficients(sde, t)
+
+    def inputs(self, sde: AbstractSDE, t: Level, x: Batch) -> tuple[Array, Batch]:
+        return self.label(sde, t), self.prediction.inputs(sde, t, x)[1]
+
+
 PREDICTIONS = {
     "score": Score,
     "noise": Noise,
