@@ -149,7 +149,7 @@ class NearestLevel(eqx.Module):
     sigmas: tuple[float, ...] = eqx.field(static=True)
 
     def __call__(self, sde: AbstractSDE, t: Level) -> Array:
-        distance = jnp.log(sde.sigma(t))[..., None] - np.log(self.sigmas).astype(np.float32)
+        distance = jnp.log(sde.sigma(t))[..., None] - np.log(self.sigmas)
         return jnp.argmin(jnp.abs(distance), axis=-1)
 
 
@@ -169,7 +169,6 @@ def level_score(sigma_begin: float = 1.0, sigma_end: float = 0.01, levels: int =
 
 PREDICTIONS = {
     "score": Score,
-    "level_score": level_score,
     "noise": Noise,
     "denoised": Denoised,
     "velocity": Velocity,
