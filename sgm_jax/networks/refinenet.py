@@ -13,17 +13,14 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Num
 from numpy.typing import NDArray
 
 from sgm_jax.naming import choose, construct
 from sgm_jax.networks.blocks import downsample
 from sgm_jax.networks.normalisation import InstanceNormPlus, Levels
 
-POOLINGS = {
-    "average": functools.partial(nn.avg_pool, window_shape=(5, 5), strides=(1, 1), padding="SAME"),
-    "max": functools.partial(nn.max_pool, window_shape=(5, 5), strides=(1, 1), padding="SAME"),
-}
+POOLINGS = {"average": nn.avg_pool, "max": nn.max_pool}
 REMATS = {"none": lambda block: block, "block": nn.remat}
 
 Images = Float[Array, "b h w c"]
@@ -42,7 +39,7 @@ class RefineNet(nn.Module):
         dilations: dilation of each stage's convolutions.
         norm_levels: number of noise levels with normalisation parameters of their own, in the refinement too (NCSN);
             0 shares them among all levels and leaves the refinement without normalisation (NCSNv2).
-        pool: of the chained pooling, "max" or "average".
+        pool: of the chained pooling, a name in `POOLINGS`.
         sigmas: the noise levels, by which the output is divided (NCSNv2); None leaves the output as it is (NCSN).
         data_range: ends of the data's interval, which is mapped to [-1, 1].
         activation: the non-linearity.
@@ -64,24 +61,24 @@ class RefineNet(nn.Module):
     @nn.compact
     def __call__(
         self,
-        noise_label: Int[Array, " b"],
+        noise_label: Num[Array, " b"],
         x: Images,
-        label: None = None,
-        augment: None = None,
+        label: Num[Array, "b ..."] | None = None,
+        augment: Num[Array, "b ..."] | None = None,
         *,
         deterministic: bool = True,
     ) -> Images:
         """Return the network's output, of the shape of `x`, in float32.
 
         Args:
-            noise_label: [b] indices of noise levels, 0 the largest.
+            noise_label: [b] integers, the indices of noise levels, 0 that of the largest.
             x: images [b, h, w, c] of which the clean ones would lie in `data_range`.
             label: no class is taken.
             augment: no augmentation label is taken.
             deterministic: without effect, since there is no dropout.
 
         Raises:
-            ValueError: if an option is not allowed, or a label other than the noise's is given.
+            ValueError: if an option is not allowed, a label other than the noise's is given, or that is not an index.
         """
         self._check_options()
         for name, value in (("label", label), ("augment", augment)):
@@ -160,9 +157,8 @@ def ncsnv2(sigma_begin: float = 50.0, sigma_end: float = 0.01, levels: int = 232
 
 def ncsnv2_deeper(sigma_begin: float = 190.0, sigma_end: float = 0.01, levels: int = 1086, **options) -> RefineNet:
     """Return NCSNv2's network for images of 128 pixels, of one stage more; arguments as of `ncsnv2`."""
-    return ncsnv2(
-        sigma_begin, sigma_end, levels, **dict(multipliers=(1, 2, 2, 4, 4), dilations=(1, 1, 1, 2, 4)) | options
-    )
+    layout = dict(multipliers=(1, 2, 2, 4, 4), dilations=(1, 1, 1, 2, 4))
+    return ncsnv2(sigma_begin, sigma_end, levels, **layout | options)
 
 
 def ncsnv2_deepest(sigma_begin: float = 348.0, sigma_end: float = 0.01, levels: int = 2311, **options) -> RefineNet:
@@ -251,18 +247,26 @@ class RefineBlock(nn.Module):
             adapted = [conv(f"fuse_conv_{i}")(norm(h, f"fuse_norm_{i}")) for i, h in enumerate(adapted)]
         h = path = self.activation(sum(resize(h, shape) for h in adapted))
         for i in range(2):
-            path = POOLINGS[self.pool](norm(path, f"pool_norm_{i}"))
+            path = pool(norm(path, f"pool_norm_{i}"), POOLINGS[self.pool])
             path = conv(f"pool_conv_{i}", use_bias=False)(path)
             h = h + path
         return residual_units(h, self.units, "out")
 
 
+def pool(x: Images, reduce: Callable) -> Images:
+    """Take the maximum or average over 5 x 5 windows one axis after the other, keeping height and width."""
+    for window in ((5, 1), (1, 5)):
+        x = reduce(x, window, strides=(1, 1), padding="SAME")
+    return x
+
+
 def resize(x: Images, shape: tuple[int, int]) -> Float[Array, "b H W c"]:
     """Interpolate bilinearly to height and width `shape`, the corner pixels staying where they are."""
-    rows, columns = (
-        jnp.asarray(interpolation_matrix(old, new), x.dtype) for old, new in zip(x.shape[1:3], shape, strict=True)
-    )
-    return x if x.shape[1:3] == shape else jnp.einsum("Hh,bhwc,Ww->bHWc", rows, x, columns)
+    if x.shape[1:3] == shape:
+        return x
+    matrices = [interpolation_matrix(old, new) for old, new in zip(x.shape[1:3], shape, strict=True)]
+    rows, columns = (jnp.asarray(matrix, x.dtype) for matrix in matrices)
+    return jnp.einsum("Hh,bhwc,Ww->bHWc", rows, x, columns)
 
 
 def interpolation_matrix(old: int, new: int) -> NDArray:
