@@ -17,6 +17,7 @@ def test_a_network_fed_the_index_of_the_level_trains(name, options):
     network = dict(name=name, levels=5, channels=4, multipliers=(1, 2), dilations=(1, 1))
     config.network = ConfigDict(network | options)
     config.prediction = ConfigDict(dict(name="level_score", sigma_begin=10.0, sigma_end=0.01, levels=5))
+    config.sampling.s_max = 10.0
     experiment = Experiment.from_config(config)
     params, batch = experiment.init().params, {"x": jnp.zeros((2, *experiment.dataset.shape), jnp.uint8)}
     loss = lambda params: experiment.loss(jax.random.key(0), params, batch).mean()

@@ -16,7 +16,7 @@ NETWORKS = {"ncsn": functools.partial(ncsn, 3), "ncsnv2": functools.partial(ncsn
 
 
 def small(name="ncsnv2", **options):
-    return NETWORKS[name](**{"channels": 4, "multipliers": (1, 2, 2), "dilations": (1, 1, 2)} | options)
+    return NETWORKS[name](**{"channels": 4, "multipliers": (1, 2), "dilations": (1, 1)} | options)
 
 
 def compiled(function):
@@ -35,7 +35,9 @@ def applier(network):
 
 @functools.cache
 def initial(network, *shape):
-    return compiled(network.init)(jax.random.key(0), LABEL[: shape[0]], jnp.zeros(shape))
+    # This generator compiles much faster than the usual one.
+    key = jax.random.key(0, impl="unsafe_rbg")
+    return compiled(network.init)(key, LABEL[: shape[0]], jnp.zeros(shape))
 
 
 @pytest.mark.parametrize(
@@ -78,7 +80,7 @@ def test_pooling_is_a_filter_of_five_by_five(name, reference):
     np.testing.assert_allclose(pool(x, POOLINGS[name]), reference(x, size=(1, 5, 5, 1)), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("shape", [(1, 28, 28, 1), (2, 33, 33, 3), (1, 7, 10, 2)])
+@pytest.mark.parametrize("shape", [(2, 33, 33, 3), (1, 7, 10, 2)])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_any_size_and_channels_keep_their_shape(name, shape):
     network = small(name)
@@ -87,31 +89,37 @@ def test_any_size_and_channels_keep_their_shape(name, shape):
     assert np.isfinite(output).all() and output.std() > 0
 
 
+def gradient(network):
+    loss = lambda params: jnp.mean(jnp.square(network.apply(params, LABEL, images(2, 8, 8, 3))))
+    return jax.grad(loss)
+
+
 @pytest.mark.parametrize("name", NETWORKS)
-def test_every_weight_has_a_finite_gradient_at_the_start_with_remat_the_same(name):
-    x, params = images(2, 8, 8, 3), initial(small(name), 2, 8, 8, 3)
-    gradients = []
-    for remat in ("none", "block"):
-        network = small(name, remat=remat)
-        loss = lambda p: jnp.mean(jnp.square(network.apply(p, LABEL, x)))  # noqa: B023
-        assert ("remat" in str(jax.make_jaxpr(jax.grad(loss))(params))) == (remat == "block")
-        gradients.append(compiled(jax.grad(loss))(params))
-    for (path, leaf), again in zip(
-        jax.tree_util.tree_leaves_with_path(gradients[0]), jax.tree.leaves(gradients[1]), strict=True
-    ):
+def test_every_weight_has_a_finite_gradient_at_the_start(name):
+    grads = compiled(gradient(small(name)))(initial(small(name), 2, 8, 8, 3))
+    for path, leaf in jax.tree_util.tree_leaves_with_path(grads):
         assert np.isfinite(leaf).all() and np.any(leaf), path
-        np.testing.assert_allclose(again, leaf, rtol=1e-3, atol=1e-5 * np.abs(leaf).max(), err_msg=str(path))
+
+
+def test_remat_gives_the_same_gradient():
+    params, again = initial(small(), 2, 8, 8, 3), gradient(small(remat="block"))
+    assert "remat" in str(jax.make_jaxpr(again)(params))
+    for (path, leaf), other in zip(
+        jax.tree_util.tree_leaves_with_path(compiled(gradient(small()))(params)),
+        jax.tree.leaves(compiled(again)(params)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(other, leaf, rtol=1e-3, atol=1e-5 * np.abs(leaf).max(), err_msg=str(path))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_bfloat16_computes_nearly_the_same_with_float32_parameters(name):
     x, params = images(2, 8, 8, 3), initial(small(name), 2, 8, 8, 3)
-    assert all(
-        leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(initial(small(name, dtype=jnp.bfloat16), 2, 8, 8, 3))
-    )
     exact = applier(small(name))(params, LABEL, x)
     rounded = applier(small(name, dtype=jnp.bfloat16))(params, LABEL, x)
     assert rounded.dtype == jnp.float32
+    shapes = jax.eval_shape(small(name, dtype=jnp.bfloat16).init, jax.random.key(0), LABEL, x)
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(shapes))
     assert np.all(0 < np.abs(rounded - exact).max((1, 2, 3)))
     assert np.all(np.abs(rounded - exact).max((1, 2, 3)) < 0.1 * exact.std((1, 2, 3)))
 
@@ -139,7 +147,7 @@ def test_data_range_is_centred():
     [
         ({"channels": 1}, "channels must be at least 2, got 1"),
         ({"multipliers": ()}, "multipliers"),
-        ({"dilations": (1, 2)}, "dilations must be 3"),
+        ({"dilations": (1,)}, "dilations must be 2"),
         ({"pool": "min"}, "average, max, got 'min'"),
         ({"remat": "all"}, "none, block, got 'all'"),
         ({"sigmas": (1.0, 0.0)}, "sigmas"),
