@@ -10,7 +10,10 @@ from configs.mnist import get_config
 from sgm_jax.experiment import Experiment
 
 
-@pytest.mark.parametrize("name, options", [("ncsn", {}), ("ncsnv2", {"sigma_begin": 10.0, "sigma_end": 0.01})])
+@pytest.mark.parametrize(
+    "name, options",
+    [pytest.param("ncsn", {}, marks=pytest.mark.slow), ("ncsnv2", {"sigma_begin": 10.0, "sigma_end": 0.01})],
+)
 def test_a_network_fed_the_index_of_the_level_trains(name, options):
     config = get_config("smoke")
     config.sde = ConfigDict(dict(name="ve", sigma_min=0.01, sigma_max=10.0, t_min=0.0))
