@@ -29,11 +29,11 @@ from sgm_jax.sampling import (
     uniform_log_snr,
     uniform_time,
 )
-from sgm_jax.score import EDMPreconditioned, as_denoiser, as_noise, as_score, convert
+from sgm_jax.score import EDMPreconditioned, as_denoiser, as_noise, as_score, convert_prediction
 from sgm_jax.sde import EDM, VE, VP, Cosine, LinearSDE, RectifiedFlow, SubVP
 from sgm_jax.version import __version__
 
-_ROOMS = ("data", "evaluation", "experiment", "inverse", "modes", "networks", "report", "training")
+_ROOMS = ("convert", "data", "evaluation", "experiment", "inverse", "modes", "networks", "report", "training")
 
 
 def __getattr__(name: str):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from sgm_jax.naming import choose
@@ -139,6 +140,34 @@ class Labelled(AbstractPrediction):
         return self.label(sde, t), self.prediction.inputs(sde, t, x)[1]
 
 
+class NearestLevel(eqx.Module):
+    """The label of networks that know a list of noise levels: the index of the one nearest to `sigma(t)`, by ratio.
+
+    Args:
+        sigmas: the noise levels, in the network's order.
+    """
+
+    sigmas: tuple[float, ...] = eqx.field(static=True)
+
+    def __call__(self, sde: AbstractSDE, t: Level) -> Array:
+        distance = jnp.log(sde.sigma(t))[..., None] - np.log(self.sigmas)
+        return jnp.argmin(jnp.abs(distance), axis=-1)
+
+
+def level_score(sigma_begin: float = 1.0, sigma_end: float = 0.01, levels: int = 10) -> Labelled:
+    """Return the prediction of NCSN: the score, of a network fed the index of the noise level.
+
+    Args:
+        sigma_begin: largest noise level, of index 0.
+        sigma_end: smallest noise level.
+        levels: number of noise levels, in geometric sequence.
+
+    References:
+        Song and Ermon, Generative Modeling by Estimating Gradients of the Data Distribution, 2019, section 4.1.
+    """
+    return Labelled(Score(), NearestLevel(tuple(np.geomspace(sigma_begin, sigma_end, levels).tolist())))
+
+
 PREDICTIONS = {
     "score": Score,
     "noise": Noise,
@@ -160,7 +189,7 @@ def as_prediction(prediction: str | AbstractPrediction) -> AbstractPrediction:
     return choose("prediction", prediction, PREDICTIONS)()
 
 
-def convert(
+def convert_prediction(
     sde: AbstractSDE,
     t: Level,
     x: Batch,
