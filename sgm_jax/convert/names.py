@@ -88,6 +88,21 @@ class StateDict:
         return jax.tree.map(lambda array: jnp.asarray(array, jnp.float32), params)
 
 
+def compare(what: str, given: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Check that two flat dicts of arrays, or of their shapes, have the same names and shapes.
+
+    Raises:
+        ValueError: if they have not, naming all the differences.
+    """
+    misshapen = [
+        f"{name} ({list(array.shape)}, expected {list(wanted[name].shape)})"
+        for name, array in given.items()
+        if name in wanted and array.shape != wanted[name].shape
+    ]
+    missing, surplus = [n for n in wanted if n not in given], [n for n in given if n not in wanted]
+    complain(what, missing, surplus, misshapen)
+
+
 def complain(what: str, missing: list[str], surplus: list[str], misshapen: list[str]) -> None:
     """Raise one error that names all tensors that are missing, unexpected or of a wrong shape, if any are.
 
