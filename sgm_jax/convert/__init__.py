@@ -1,3 +1,4 @@
 """Published and own checkpoints -> networks with parameters, ready to sample, score and train further."""
 
+from sgm_jax.convert.edm import edm as edm
 from sgm_jax.convert.pretrained import Pretrained as Pretrained
