@@ -10,7 +10,6 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array
 
 from sgm_jax.naming import choose
@@ -168,35 +167,26 @@ class ConsistencyPreconditioned(AbstractPrediction):
         return x0, (xbar - x0) / expand(s, x)
 
 
-class ScaledTime(eqx.Module):
-    """The noise label `factor * t`."""
-
-    factor: float
-
-    def __call__(self, sde: AbstractSDE, t: Level) -> Array:
-        return self.factor * jnp.asarray(t)
-
-
-class HalfLogLevel(eqx.Module):
-    """The noise label `log(s / 2)`."""
-
-    def __call__(self, sde: AbstractSDE, t: Level) -> Array:
-        return jnp.log(0.5 * sde.s(t))
-
-
-class NearestStep(eqx.Module):
-    """The noise label of a network trained at discrete noise levels: the number of the level nearest to `s`.
+class Labelled(AbstractPrediction):
+    """Another prediction with a noise label of its own, in place of the time `t`.
 
     Args:
-        levels: increasing canonical noise levels; the first one's label is 0.
+        prediction: what the network's output stands for.
+        label: `label(sde, t) -> Array`, the label the network is fed at time `t`, of the shape of `t`. One and the
+            same function object each time, so that compiled functions are found again.
     """
 
-    levels: tuple[float, ...] = eqx.field(static=True, converter=tuple)
+    prediction: AbstractPrediction
+    label: Callable[[AbstractSDE, Level], Array] = eqx.field(static=True)
 
-    def __call__(self, sde: AbstractSDE, t: Level) -> Array:
-        levels = np.asarray(self.levels)
-        s = sde.s(t)
-        return jnp.searchsorted(jnp.asarray(0.5 * (levels[1:] + levels[:-1]), s.dtype), s).astype(s.dtype)
+    def coefficients(self, sde: AbstractSDE, t: Level) -> tuple[Array, Array]:
+        return self.prediction.coefficients(sde, t)
+
+    def inputs(self, sde: AbstractSDE, t: Level, x: Batch) -> tuple[Array, Batch]:
+        return self.label(sde, t), self.prediction.inputs(sde, t, x)[1]
+
+    def split(self, sde: AbstractSDE, t: Level, x: Batch, output: Batch) -> tuple[Batch, Batch]:
+        return self.prediction.split(sde, t, x, output)
 
 
 PREDICTIONS = {

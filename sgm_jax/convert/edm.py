@@ -11,18 +11,10 @@ from sgm_jax.convert.denoiser import Denoiser
 from sgm_jax.convert.flags import read_flags
 from sgm_jax.convert.names import Parameters, StateDict
 from sgm_jax.convert.unet import blocks_and_attention, residual_block
+from sgm_jax.labels import HalfLogLevel, NearestStep, ScaledTime
 from sgm_jax.naming import choose
 from sgm_jax.networks import UNet
-from sgm_jax.score import (
-    AbstractPrediction,
-    EDMPreconditioned,
-    HalfLogLevel,
-    Labelled,
-    NearestStep,
-    Noise,
-    ScaledScore,
-    ScaledTime,
-)
+from sgm_jax.score import AbstractPrediction, EDMPreconditioned, Labelled, Noise, ScaledScore
 from sgm_jax.sde import EDM, VE, VP, AbstractSDE, Cosine
 
 # The flags of the preconditioners and of the networks, with EDM's defaults.
@@ -105,7 +97,7 @@ def _preconditioner(flags: SimpleNamespace) -> tuple[AbstractSDE, AbstractPredic
     if flags.precond == "VEPrecond":
         return VE(float(flags.sigma_min), float(flags.sigma_max)), Labelled(ScaledScore(), HalfLogLevel())
     sde = Cosine(flags.C_2, t_min=1 / flags.M, t_max=1 - 1 / flags.M)
-    return sde, Labelled(Noise(), NearestStep(iddpm_levels(flags.M, flags.C_1, flags.C_2)))
+    return sde, Labelled(Noise(), NearestStep(tuple(iddpm_levels(flags.M, flags.C_1, flags.C_2).tolist())))
 
 
 def iddpm_levels(steps: int = 1000, smallest_ratio: float = 0.001, offset: float = 0.008) -> np.ndarray:

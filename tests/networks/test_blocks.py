@@ -9,13 +9,10 @@ import pytest
 from sgm_jax.networks.blocks import (
     Conv,
     GroupNorm,
-    depth_to_space,
-    downsample,
     group_count,
-    space_to_depth,
-    upsample,
 )
 from sgm_jax.networks.embeddings import positional_embedding
+from sgm_jax.networks.resampling import depth_to_space, downsample, space_to_depth, upsample
 
 
 def image(h, w, c):

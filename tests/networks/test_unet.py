@@ -109,7 +109,7 @@ def test_fourier_frequencies_are_not_trained():
     network, x = small(embedding="fourier"), jnp.ones((2, 8, 8, 1))
     params = randomised(network, jnp.ones(2), x)
     gradient = compiled(jax.grad(lambda p: network.apply(p, jnp.ones(2), x).sum()))(params)
-    assert not np.any(gradient["params"]["embedding"]["FourierEmbedding_0"]["frequencies"])
+    assert not np.any(gradient["params"]["embedding"]["fourier"]["frequencies"])
 
 
 def test_bfloat16_computes_nearly_the_same_with_float32_parameters():
