@@ -1,6 +1,7 @@
 """Score-based generative modelling as pure JAX functions.
 
-The core is imported here; `convert`, `networks`, `inverse`, `training`, `data`, `evaluation` and `report` load on first use.
+The core is imported here; `convert`, `networks`, `inverse`, `training`, `data`, `evaluation` and `report` load on first
+use.
 """
 
 import importlib

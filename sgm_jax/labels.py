@@ -24,11 +24,22 @@ class ScaledTime:
 
 
 @dataclasses.dataclass(frozen=True)
-class HalfLogLevel:
-    """`log(s / 2)` of the canonical noise level `s`."""
+class Sigma:
+    """`sigma(t)`."""
 
     def __call__(self, sde: AbstractSDE, t: Level) -> Array:
-        return jnp.log(0.5 * sde.s(t))
+        return sde.sigma(t)
+
+
+@dataclasses.dataclass(frozen=True)
+class LogLevel:
+    """`factor * log(s / unit)` of the canonical noise level `s`."""
+
+    factor: float = 1.0
+    unit: float = 1.0
+
+    def __call__(self, sde: AbstractSDE, t: Level) -> Array:
+        return self.factor * jnp.log(sde.s(t) / self.unit)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -140,7 +140,7 @@ class ConsistencyPreconditioned(AbstractPrediction):
         s_min: the smallest noise level, where the consistency function is the identity.
 
     References:
-        Song et al., Consistency Models, 2023, appendix C, eq. 5.
+        Song et al., Consistency Models, 2023, eq. 5, appendix C.
     """
 
     sigma_data: float = 0.5

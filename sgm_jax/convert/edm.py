@@ -10,8 +10,8 @@ import numpy as np
 from sgm_jax.convert.denoiser import Denoiser
 from sgm_jax.convert.flags import read_flags
 from sgm_jax.convert.names import Parameters, StateDict
-from sgm_jax.convert.unet import blocks_and_attention, residual_block
-from sgm_jax.labels import HalfLogLevel, NearestStep, ScaledTime
+from sgm_jax.convert.unet import blocks_and_attention, lower_half, residual_block
+from sgm_jax.labels import LogLevel, NearestStep, ScaledTime
 from sgm_jax.naming import choose
 from sgm_jax.networks import UNet
 from sgm_jax.score import AbstractPrediction, EDMPreconditioned, Labelled, Noise, ScaledScore
@@ -79,7 +79,7 @@ def edm(state_dict: Mapping[str, np.ndarray], config: Mapping[str, Any]) -> Deno
     network, params = (_adm if model_type == "DhariwalUNet" else _song)(state, flags)
     if precond == "iDDPMPrecond":
         # The upper half of the channels is the learned variance, which nothing here uses.
-        params["head"] = {key: _lower_half(leaf) for key, leaf in params["head"].items()}
+        params["head"] = lower_half(params["head"])
     size, channels = flags.img_resolution, flags.img_channels
     example = jnp.zeros(1), jnp.zeros((1, size, size, channels))
     given = {"augment": jnp.zeros((1, flags.augment_dim))} if flags.augment_dim else {}
@@ -95,7 +95,7 @@ def _preconditioner(flags: SimpleNamespace) -> tuple[AbstractSDE, AbstractPredic
         sde = VP(flags.beta_min, flags.beta_min + flags.beta_d, t_min=flags.epsilon_t)
         return sde, Labelled(Noise(), ScaledTime(flags.M - 1.0))
     if flags.precond == "VEPrecond":
-        return VE(float(flags.sigma_min), float(flags.sigma_max)), Labelled(ScaledScore(), HalfLogLevel())
+        return VE(float(flags.sigma_min), float(flags.sigma_max)), Labelled(ScaledScore(), LogLevel(unit=2.0))
     sde = Cosine(flags.C_2, t_min=1 / flags.M, t_max=1 - 1 / flags.M)
     return sde, Labelled(Noise(), NearestStep(tuple(iddpm_levels(flags.M, flags.C_1, flags.C_2).tolist())))
 
@@ -115,10 +115,6 @@ def iddpm_levels(steps: int = 1000, smallest_ratio: float = 0.001, offset: float
     ratios = np.maximum(squared_alpha[:-1] / squared_alpha[1:], smallest_ratio)
     # 1 + u_j**2 is the product of the inverse ratios from the data on.
     return np.sqrt(1 / np.cumprod(ratios[::-1]) - 1)
-
-
-def _lower_half(leaf: np.ndarray | None) -> np.ndarray | None:
-    return leaf if leaf is None else leaf[..., : leaf.shape[-1] // 2]
 
 
 def _song(state: StateDict, flags: SimpleNamespace) -> tuple[UNet, Parameters]:

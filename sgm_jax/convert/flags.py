@@ -30,3 +30,13 @@ def read_flags(
     if missing:
         raise ValueError(f"config of {what} must have {', '.join(missing)}, got {', '.join(config) or 'nothing'}")
     return SimpleNamespace(**flags)
+
+
+def require(name: str, value: Any, *allowed: Any) -> None:
+    """Check that a flag has one of the values that are supported.
+
+    Raises:
+        ValueError: if it has another one.
+    """
+    if value not in allowed:
+        raise ValueError(f"{name} must be {' or '.join(map(str, allowed))}, got {value}")

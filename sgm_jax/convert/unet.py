@@ -62,3 +62,8 @@ def blocks_and_attention(
     for i in range(2):
         params[f"middle_block_{i}"] = block("middle", levels - 1, i)
     return params | {"middle_attention": attend("middle", levels - 1, 0)}
+
+
+def lower_half(layer: Parameters) -> Parameters:
+    """Return the half of a last layer's channels that is the mean, where the other half is a learned variance."""
+    return {key: leaf if leaf is None else leaf[..., : leaf.shape[-1] // 2] for key, leaf in layer.items()}

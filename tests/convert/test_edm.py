@@ -9,7 +9,7 @@ import pytest
 from recorded import load
 
 import sgm_jax as sgm
-from sgm_jax import convert
+from sgm_jax.convert import edm
 
 
 def channels_last(x):
@@ -21,7 +21,7 @@ def recording(name):
     """Return the converted network, and the recorded arrays with images [b, h, w, c]."""
     state, recorded, config = load(f"edm_{name}.npz")
     images = {key: channels_last(recorded[key]) for key in ("x", "denoised")}
-    return convert.edm(state, config), {key: jnp.asarray(value) for key, value in recorded.items()} | images
+    return edm(state, config), {key: jnp.asarray(value) for key, value in recorded.items()} | images
 
 
 def close(ours, theirs):
@@ -58,7 +58,7 @@ SIGMA = jnp.array([0.05, 7.0])
 
 def ve(state, config):
     """Return the denoised images of the VE preconditioner by its formula, as a function of the raw network."""
-    pretrained = convert.edm(state, config | {"precond": "VEPrecond"})
+    pretrained = edm(state, config | {"precond": "VEPrecond"})
     return pretrained, lambda network, x, sigma: x + sigma * network(jnp.log(SIGMA / 2), x)
 
 
@@ -67,7 +67,7 @@ def iddpm(state, config, points=1000):
     state = dict(state)
     for name in ("model.out_conv.weight", "model.out_conv.bias"):
         state[name] = np.concatenate([state[name], 100 + state[name]])
-    pretrained = convert.edm(state, config | {"precond": "iDDPMPrecond"})
+    pretrained = edm(state, config | {"precond": "iDDPMPrecond"})
     alpha_bar = np.sin(0.5 * np.pi * np.arange(points + 1) / points / 1.008) ** 2
     u = np.zeros(points + 1)
     for j in range(points, 0, -1):
@@ -92,8 +92,8 @@ def test_every_missing_extra_and_misshapen_tensor_is_named():
     state["model.dec.8x8_in0.proj.weight"] = np.zeros((32, 31, 1, 1), np.float32)
     state["model.surplus.weight"] = np.zeros(3, np.float32)
     with pytest.raises(ValueError) as error:
-        convert.edm(state, config)
-    for name in ("enc.8x8_block0.qkv.weight", "map_layer0.bias", "dec.8x8_in0.proj", "surplus.weight"):
+        edm(state, config)
+    for name in ("enc.8x8_block0.qkv.weight", "embedding/dense_0/bias", "dec.8x8_in0.proj", "surplus.weight"):
         assert name in str(error.value)
 
 
@@ -110,4 +110,4 @@ def test_every_missing_extra_and_misshapen_tensor_is_named():
 def test_flags_that_are_wrong_are_named(flags, message):
     state, _, config = load("edm_vp.npz")
     with pytest.raises(ValueError, match=message):
-        convert.edm(state, {key: value for key, value in (config | flags).items() if value is not ...})
+        edm(state, {key: value for key, value in (config | flags).items() if value is not ...})
