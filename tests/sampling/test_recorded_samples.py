@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from edm_network import song_unet
 from jax.tree_util import Partial
 from recorded import DATA, ddpmpp, load
 
 import sgm_jax as sgm
 from sgm_jax import sampling
+from sgm_jax.convert import edm
 from sgm_jax.scaling import Scaling
 
 IMAGES = Scaling(levels=256, low=-1.0, high=1.0)
@@ -72,43 +72,30 @@ def test_bits_per_dimension_reproduce_score_sde():
     np.testing.assert_allclose(ours, recorded["bpd"], atol=0.02)
 
 
-@functools.cache
 def edm_recording():
-    """Return the recorded arrays, and the score function of EDM's DDPM++ with its classes, maybe augmented."""
-    state, recorded, _ = load("edm_ddpmpp.npz")
-    state = jax.tree.map(jnp.asarray, state)
-
-    def score(augment=None):
-        network = Partial(song_unet, state, classes=jnp.asarray(recorded["class_labels"]), augment=augment)
-        return sgm.as_score(sgm.EDM(), "edm", network)
-
-    return recorded, score
-
-
-def test_stand_in_reproduces_the_recorded_edm_network():
-    recorded, score = edm_recording()
-    denoiser = jax.jit(sgm.as_denoiser(sgm.EDM(), score(jnp.asarray(recorded["augment_labels"]))))
-    denoised = denoiser(jnp.asarray(recorded["sigma"]), jnp.asarray(recorded["x"]))
-    assert np.abs(denoised - recorded["denoised"]).max() < 1e-4 * recorded["denoised"].std()
+    """Return the recorded arrays, and the score function of EDM's DDPM++ with its classes, not augmented."""
+    state, recorded, config = load("edm_ddpmpp.npz")
+    return recorded, edm(state, config).conditional(jnp.asarray(recorded["class_labels"]))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("way, steps", [("heun", 18), ("churn", 12)])
 def test_sampler_reproduces_edm(way, steps):
     recorded, score = edm_recording()
-    expected = recorded[f"{way}{steps}"]
+    expected = recorded[f"{way}{steps}"].transpose(0, 2, 3, 1)
+    noise = recorded["churn12_noise"].transpose(0, 1, 3, 4, 2)
     process, options = {
         "heun": (sgm.ProbabilityFlow, dict(solver=diffrax.Heun())),
         "churn": (
             sgm.ReverseSDE,
-            dict(solver=sampling.Churn(12), noise=sampling.Recorded(jnp.asarray(recorded["churn12_noise"]))),
+            dict(solver=sampling.Churn(12), noise=sampling.Recorded(jnp.asarray(noise))),
         ),
     }[way]
     samples = sgm.sample(
         jax.random.key(0),
-        process(sgm.EDM(), score()),
+        process(sgm.EDM(), score),
         expected.shape,
-        x_init=80 * jnp.asarray(recorded["latents"]),
+        x_init=80 * channels_last(recorded["latents"]),
         steps=steps - 1,
         **options,
     )
