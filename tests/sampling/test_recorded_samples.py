@@ -1,14 +1,12 @@
 """Samplers and likelihood, run with the networks that score_sde and EDM recorded theirs with."""
 
 import dataclasses
-import functools
 
 import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.tree_util import Partial
 from recorded import DATA, load, score_sde
 
 import sgm_jax as sgm
