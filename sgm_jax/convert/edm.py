@@ -119,9 +119,6 @@ def iddpm_levels(steps: int = 1000, smallest_ratio: float = 0.001, offset: float
 
 def _song(state: StateDict, flags: SimpleNamespace) -> tuple[UNet, Parameters]:
     """Return EDM's DDPM++ or NCSN++ and its parameters."""
-    widths = {"positional": 1, "fourier": 2}
-    if choose("embedding_type", flags.embedding_type, widths) != flags.channel_mult_noise:
-        raise ValueError(f"channel_mult_noise must be 1 for positional, 2 for fourier, got {flags.channel_mult_noise}")
     if flags.encoder_type == "residual" and len(flags.resample_filter) < 4:
         raise ValueError(f"resample_filter must be that of NCSN++ for a residual encoder, got {flags.resample_filter}")
     pyramids = {"standard": "none", "residual": "residual", "skip": "input_skip"}
@@ -131,7 +128,8 @@ def _song(state: StateDict, flags: SimpleNamespace) -> tuple[UNet, Parameters]:
         resample_filter=tuple(flags.resample_filter),
         progressive_input=choose("encoder_type", flags.encoder_type, pyramids),
         progressive_output=choose("decoder_type", flags.decoder_type, {"standard": "none", "skip": "output_skip"}),
-        embedding=flags.embedding_type,
+        embedding=choose("embedding_type", flags.embedding_type, {name: name for name in ("positional", "fourier")}),
+        channel_mult_noise=flags.channel_mult_noise,
         class_embedding="song",
         **_options(flags, attention),
     )
