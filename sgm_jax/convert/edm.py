@@ -109,7 +109,7 @@ def iddpm_levels(steps: int = 1000, smallest_ratio: float = 0.001, offset: float
         offset: of the cosine schedule.
 
     References:
-        Karras et al., 2022, eq. 49 and table 1.
+        Karras et al., 2022, table 1.
     """
     squared_alpha = np.sin(0.5 * np.pi * np.arange(steps + 1) / steps / (offset + 1)) ** 2
     ratios = np.maximum(squared_alpha[:-1] / squared_alpha[1:], smallest_ratio)
