@@ -43,8 +43,8 @@ def test_conversions_round_trip(name, source, target):
     with jax.enable_x64(True):
         t, x = (jnp.asarray(np.asarray(v), jnp.float64) for v in perturbed(sde, 16))
         output = DATA.network(sde, source if source != "edm" else "noise")(t, x)
-        there = sgm.convert(sde, t, x, output, source, target)
-        back = sgm.convert(sde, t, x, there, target, source)
+        there = sgm.score.convert(sde, t, x, output, source, target)
+        back = sgm.score.convert(sde, t, x, there, target, source)
         # Exact to rounding, whose condition number is that of finding the noise in x0 or x0 in the noise.
         condition = (1 + sde.s(t) ** -2.0 + sde.s(t) ** 2)[:, None]
         assert np.all(np.abs(back - output) < 1e-14 * condition * (1 + jnp.abs(output) + jnp.abs(x)))
