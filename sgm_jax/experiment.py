@@ -15,10 +15,11 @@ from ml_collections import ConfigDict
 from sgm_jax import data as datasets
 from sgm_jax import inverse, objectives, sampling, sde
 from sgm_jax.naming import choose, construct, set_options
-from sgm_jax.networks import MLP, UNet
+from sgm_jax.networks import MLP, UNet, ncsn, ncsnv2, ncsnv2_deeper, ncsnv2_deepest
 from sgm_jax.samplers import make_solver
 from sgm_jax.scaling import Scaling
-from sgm_jax.score import PREDICTIONS, AbstractPrediction, NetworkScore
+from sgm_jax.score import PREDICTIONS as SCORE_PREDICTIONS
+from sgm_jax.score import AbstractPrediction, NetworkScore, level_score
 from sgm_jax.shapes import PRNGKey
 from sgm_jax.training import Schedule, TrainState, init_state, make_train_step
 from sgm_jax.training.optimizers import OPTIMIZERS, SCHEDULES, with_clipping
@@ -31,7 +32,16 @@ SDES = {
     "ve": sde.VE,
     "vp": sde.VP,
 }
-NETWORKS = {"mlp": MLP, "unet": UNet}
+NETWORKS = {
+    "mlp": MLP,
+    "ncsn": ncsn,
+    "ncsnv2": ncsnv2,
+    "ncsnv2_deeper": ncsnv2_deeper,
+    "ncsnv2_deepest": ncsnv2_deepest,
+    "unet": UNet,
+}
+# The last one is of use only with the noise levels of its network, so it has no name outside a config.
+PREDICTIONS = SCORE_PREDICTIONS | {"level_score": level_score}
 WEIGHTINGS = {
     "edm": objectives.EDMWeighting,
     "likelihood": lambda: objectives.likelihood_weighting,
@@ -149,8 +159,9 @@ class Experiment:
 
     def init(self) -> TrainState:
         """Return the initial training state, a function of the config's seed alone."""
-        example = jnp.zeros((1, *self.dataset.shape))
-        params = self.network.init(jax.random.key(self.config.seed), jnp.ones(1), example)["params"]
+        t, example = jnp.full(1, self.sde.t_max), jnp.zeros((1, *self.dataset.shape))
+        inputs = self.prediction.inputs(self.sde, t, example)
+        params = self.network.init(jax.random.key(self.config.seed), *inputs)["params"]
         return init_state(params, self.optimizer)
 
     def apply(self, params: PyTree, label: Array, x: Array, dropout_key: PRNGKey | None = None) -> Array:

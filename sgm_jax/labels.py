@@ -55,3 +55,44 @@ class NearestStep:
     def __call__(self, sde: AbstractSDE, t: Level) -> Array:
         levels, s = np.asarray(self.levels), sde.s(t)
         return jnp.searchsorted(jnp.asarray(0.5 * (levels[1:] + levels[:-1]), s.dtype), s).astype(s.dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class NearestLevel:
+    """The index of the noise level nearest to `sigma(t)`, by ratio, for networks that know a list of them.
+
+    Args:
+        sigmas: the noise levels, in the network's order.
+    """
+
+    sigmas: tuple[float, ...]
+
+    def __call__(self, sde: AbstractSDE, t: Level) -> Array:
+        distance = jnp.log(sde.sigma(t))[..., None] - np.log(self.sigmas)
+        return jnp.argmin(jnp.abs(distance), axis=-1)
+
+
+@dataclasses.dataclass(frozen=True)
+class DescendingIndex:
+    """The index `(1 - t) (count - 1)`, rounded: 0 for the largest of `count` levels."""
+
+    count: int
+
+    def __call__(self, sde: AbstractSDE, t: Level) -> Array:
+        return jnp.round((1 - t) * (self.count - 1))
+
+
+@dataclasses.dataclass(frozen=True)
+class InterpolatedStep:
+    """The number of the discrete level `s`, in between two of them a fraction, by interpolation of `log s`.
+
+    Args:
+        levels: increasing canonical noise levels; the first one's label is 0.
+    """
+
+    levels: tuple[float, ...]
+
+    def __call__(self, sde: AbstractSDE, t: Level) -> Array:
+        return jnp.interp(
+            jnp.log(sde.s(t)), jnp.log(jnp.asarray(self.levels)), jnp.arange(len(self.levels), dtype=float)
+        )

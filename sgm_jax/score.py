@@ -10,8 +10,10 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
+from sgm_jax.labels import NearestLevel
 from sgm_jax.naming import choose
 from sgm_jax.sde import AbstractSDE
 from sgm_jax.shapes import Batch, Level, ScoreFn, expand
@@ -187,6 +189,20 @@ class Labelled(AbstractPrediction):
 
     def split(self, sde: AbstractSDE, t: Level, x: Batch, output: Batch) -> tuple[Batch, Batch]:
         return self.prediction.split(sde, t, x, output)
+
+
+def level_score(sigma_begin: float = 1.0, sigma_end: float = 0.01, levels: int = 10) -> Labelled:
+    """Return the prediction of NCSN: the score, of a network fed the index of the noise level.
+
+    Args:
+        sigma_begin: largest noise level, of index 0.
+        sigma_end: smallest noise level.
+        levels: number of noise levels, in geometric sequence.
+
+    References:
+        Song and Ermon, Generative Modeling by Estimating Gradients of the Data Distribution, 2019, section 4.1.
+    """
+    return Labelled(Score(), NearestLevel(tuple(np.geomspace(sigma_begin, sigma_end, levels).tolist())))
 
 
 PREDICTIONS = {

@@ -4,7 +4,6 @@ Both implementations call the same modules in the same order. PyTorch numbers th
 list of what is called (`called_modules`) names the parameters of either.
 """
 
-import functools
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -12,16 +11,16 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
-from jaxtyping import Array, PyTree
+from jaxtyping import PyTree
 
 from sgm_jax.convert.names import Parameters, StateDict
 from sgm_jax.convert.pretrained import Pretrained
+from sgm_jax.labels import DescendingIndex, InterpolatedStep, ScaledTime, Sigma
 from sgm_jax.naming import choose
 from sgm_jax.networks import UNet
 from sgm_jax.networks.resampling import BOX
 from sgm_jax.score import AbstractPrediction, Labelled, Noise, Score
 from sgm_jax.sde import VE, VP, AbstractSDE, SubVP
-from sgm_jax.shapes import Level
 
 REQUIRED = (
     *("model.name", "model.nf", "model.ch_mult", "model.num_res_blocks", "model.attn_resolutions"),
@@ -156,34 +155,18 @@ def make_process(flags: Mapping[str, Any]) -> tuple[AbstractSDE, AbstractPredict
     sigma_max, sigma_min, count = _series(flags)
 
     def ve():
-        indices = functools.partial(_descending_index, count)
-        label = _sigma if flags["training.continuous"] else indices
+        indices = DescendingIndex(count)
+        label = Sigma() if flags["training.continuous"] else indices
         return VE(sigma_min=sigma_min, sigma_max=sigma_max), Labelled(Score(), label)
 
     def vp():
-        indices = functools.partial(_ddpm_index, tuple(ddpm_levels(count=count, **betas)))
-        return VP(**betas), Labelled(Noise(), _scaled_time if flags["training.continuous"] else indices)
+        indices = InterpolatedStep(tuple(ddpm_levels(count=count, **betas).tolist()))
+        return VP(**betas), Labelled(Noise(), ScaledTime(999.0) if flags["training.continuous"] else indices)
 
     def subvp():
-        return SubVP(**betas), Labelled(Noise(), _scaled_time)
+        return SubVP(**betas), Labelled(Noise(), ScaledTime(999.0))
 
     return choose("training.sde", flags["training.sde"], {"vesde": ve, "vpsde": vp, "subvpsde": subvp})()
-
-
-def _scaled_time(sde: AbstractSDE, t: Level) -> Array:
-    return 999.0 * t
-
-
-def _sigma(sde: AbstractSDE, t: Level) -> Array:
-    return sde.sigma(t)
-
-
-def _descending_index(count: int, sde: AbstractSDE, t: Level) -> Array:
-    return jnp.round((1 - t) * (count - 1))
-
-
-def _ddpm_index(levels: tuple[float, ...], sde: AbstractSDE, t: Level) -> Array:
-    return jnp.interp(jnp.log(sde.s(t)), jnp.log(jnp.asarray(levels)), jnp.arange(len(levels), dtype=float))
 
 
 def ddpm_levels(beta_min: float, beta_max: float, count: int) -> np.ndarray:
