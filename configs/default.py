@@ -38,12 +38,15 @@ def get_config() -> ConfigDict:
     config.sde.offset = placeholder(float)
 
     config.network = ConfigDict()
-    config.network.name = "unet"
+    config.network.name = "unet"  # mlp, ncsn, ncsnv2, ncsnv2_deeper, ncsnv2_deepest, unet
     config.network.num_classes = placeholder(int)  # of a class-conditional model; the data need labels
 
     config.prediction = ConfigDict()
-    config.prediction.name = "noise"  # score, noise, denoised, velocity, flow, edm
+    config.prediction.name = "noise"  # score, level_score, noise, denoised, velocity, flow, edm
     config.prediction.sigma_data = placeholder(float)
+    config.prediction.sigma_begin = placeholder(float)  # of level_score, the network's noise levels
+    config.prediction.sigma_end = placeholder(float)
+    config.prediction.levels = placeholder(int)
 
     config.weighting = ConfigDict()
     config.weighting.name = "noise"  # noise, likelihood, edm, min_snr

@@ -16,10 +16,11 @@ from ml_collections import ConfigDict
 from sgm_jax import data as datasets
 from sgm_jax import guidance, inverse, objectives, sampling, sde
 from sgm_jax.naming import choose, construct, set_options
-from sgm_jax.networks import MLP, UNet
+from sgm_jax.networks import MLP, UNet, ncsn, ncsnv2, ncsnv2_deeper, ncsnv2_deepest
 from sgm_jax.samplers import make_solver
 from sgm_jax.scaling import Scaling
-from sgm_jax.score import PREDICTIONS, AbstractPrediction, NetworkScore
+from sgm_jax.score import PREDICTIONS as SCORE_PREDICTIONS
+from sgm_jax.score import AbstractPrediction, NetworkScore, level_score
 from sgm_jax.shapes import PRNGKey, ScoreFn
 from sgm_jax.training import Schedule, TrainState, init_state, make_train_step
 from sgm_jax.training.optimizers import OPTIMIZERS, SCHEDULES, with_clipping
@@ -32,7 +33,16 @@ SDES = {
     "ve": sde.VE,
     "vp": sde.VP,
 }
-NETWORKS = {"mlp": MLP, "unet": UNet}
+NETWORKS = {
+    "mlp": MLP,
+    "ncsn": ncsn,
+    "ncsnv2": ncsnv2,
+    "ncsnv2_deeper": ncsnv2_deeper,
+    "ncsnv2_deepest": ncsnv2_deepest,
+    "unet": UNet,
+}
+# The last one is of use only with the noise levels of its network, so it has no name outside a config.
+PREDICTIONS = SCORE_PREDICTIONS | {"level_score": level_score}
 WEIGHTINGS = {
     "edm": objectives.EDMWeighting,
     "likelihood": lambda: objectives.likelihood_weighting,
@@ -139,7 +149,7 @@ class Experiment:
         dataset = datasets.load(config.data.name, **options)
         network = build("network", config.network, NETWORKS)
         _check_rank(config.network.name, dataset.shape)
-        _check_labels(config, network, dataset)
+        _check_labels(config, dataset)
         return cls(
             config=config,
             dataset=dataset,
@@ -153,14 +163,15 @@ class Experiment:
 
     def init(self) -> TrainState:
         """Return the initial training state, a function of the config's seed alone."""
-        example = jnp.zeros((1, *self.dataset.shape))
-        params = self.network.init(jax.random.key(self.config.seed), jnp.ones(1), example)["params"]
+        t, example = jnp.full(1, self.sde.t_max), jnp.zeros((1, *self.dataset.shape))
+        inputs = self.prediction.inputs(self.sde, t, example)
+        params = self.network.init(jax.random.key(self.config.seed), *inputs)["params"]
         return init_state(params, self.optimizer)
 
     @property
-    def is_conditional(self) -> bool:
-        """Whether the network is told the classes of the data."""
-        return self.network.num_classes > 0
+    def num_classes(self) -> int:
+        """Number of classes that the network is told of, 0 for an unconditional network."""
+        return self.config.network.num_classes or 0
 
     def apply(
         self,
@@ -197,7 +208,7 @@ class Experiment:
 
     def labels(self, batch: dict[str, Array]) -> Int[Array, " b"] | None:
         """Return the classes [b] that the network is told of a batch, None for an unconditional network."""
-        return jnp.asarray(batch["label"]) if self.is_conditional else None
+        return jnp.asarray(batch["label"]) if self.num_classes else None
 
     def drop_labels(self, key: PRNGKey, label: Int[Array, " b"] | None) -> Int[Array, " b"] | None:
         """Replace each label by "no label" with probability `train.label_dropout`.
@@ -208,7 +219,7 @@ class Experiment:
         if label is None:
             return None
         dropped = jax.random.bernoulli(key, self.config.train.label_dropout, label.shape)
-        return jnp.where(dropped, self.network.num_classes, label)
+        return jnp.where(dropped, self.num_classes, label)
 
     def _loss(self, keys, network, batch, augmentation):
         bins, augment, loss = keys
@@ -248,7 +259,7 @@ class Experiment:
         label = self.config.sampling.label
         if label is None:
             return None
-        return np.arange(count) % self.network.num_classes if label == "balanced" else np.full(count, label)
+        return np.arange(count) % self.num_classes if label == "balanced" else np.full(count, label)
 
     def guided_score_fn(self, params: PyTree, label: Int[Array, " b"] | None = None) -> ScoreFn:
         """Return the score function given classes [b] or none, with the guidance of the `sampling` section."""
@@ -311,9 +322,9 @@ def _check_rank(name: str, shape: tuple[int, ...]) -> None:
         raise ValueError(f"network {name!r} works on {wanted}, got data of shape {shape}")
 
 
-def _check_labels(config: ConfigDict, network: Any, dataset: datasets.Dataset) -> None:
+def _check_labels(config: ConfigDict, dataset: datasets.Dataset) -> None:
     """Check that network, data and sampling agree about the classes."""
-    classes, label = network.num_classes, config.sampling.label
+    classes, label = config.network.num_classes or 0, config.sampling.label
     if classes and dataset.num_classes is None:
         raise ValueError(f"network.num_classes needs data with labels, got {classes} for {dataset.name!r} without")
     if classes and classes != dataset.num_classes:

@@ -43,8 +43,8 @@ def test_conversions_round_trip(name, source, target):
     with jax.enable_x64(True):
         t, x = (jnp.asarray(np.asarray(v), jnp.float64) for v in perturbed(sde, 16))
         output = DATA.network(sde, source if source != "edm" else "noise")(t, x)
-        there = sgm.convert(sde, t, x, output, source, target)
-        back = sgm.convert(sde, t, x, there, target, source)
+        there = sgm.score.convert(sde, t, x, output, source, target)
+        back = sgm.score.convert(sde, t, x, there, target, source)
         # Exact to rounding, whose condition number is that of finding the noise in x0 or x0 in the noise.
         condition = (1 + sde.s(t) ** -2.0 + sde.s(t) ** 2)[:, None]
         assert np.all(np.abs(back - output) < 1e-14 * condition * (1 + jnp.abs(output) + jnp.abs(x)))
@@ -81,3 +81,13 @@ def test_denoiser_is_the_posterior_mean(name):
 def test_unknown_prediction_offers_the_nearest_name():
     with pytest.raises(ValueError, match="did you mean 'velocity'"):
         sgm.as_score(sgm.VP(), "velocty", lambda t, x: x)
+
+
+def test_the_nearest_level_is_nearest_by_ratio():
+    sde, sigmas = SDES["ve"], (10.0, 1.0, 0.1)
+    kind = sgm.score.Labelled(sgm.score.Score(), sgm.score.NearestLevel(sigmas))
+    sigma, x = jnp.array([9.0, 3.2, 3.1, 0.32, 0.31, 0.01]), jnp.ones((6, 2))
+    label, fed = kind.inputs(sde, sde.t(sigma), x)
+    # sqrt(10) and sqrt(0.1) part them.
+    np.testing.assert_array_equal(label, [0, 0, 1, 1, 2, 2])
+    np.testing.assert_array_equal(fed, x)

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Shaped
 
-from sgm_jax.networks.blocks import downsample, space_to_depth
+from sgm_jax.networks.resampling import downsample, space_to_depth
 from sgm_jax.shapes import PRNGKey
 
 SHIFT = 2
@@ -29,7 +29,7 @@ class SmallCNN(nn.Module):
         # Patches of 2 x 2 enter as channels, and means pool: strided convolutions and the gradient of maxima
         # are what costs on a CPU.
         x = nn.relu(nn.Conv(32, (3, 3))(space_to_depth(x, 2)))
-        x = nn.relu(nn.Conv(64, (3, 3))(downsample(x, 2)))
+        x = nn.relu(nn.Conv(64, (3, 3))(downsample(x)))
         features = nn.relu(nn.Dense(self.features)(x.reshape(x.shape[0], -1)))
         return features, nn.Dense(self.classes)(features)
 

@@ -1,8 +1,9 @@
-"""Building blocks of the convolutional networks: normalisation, resampling, residual block, attention.
+"""Building blocks of the convolutional networks: normalisation, convolution, residual block, attention.
 
 All take and return images [b, h, w, c] of any height and width.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -10,51 +11,22 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from sgm_jax.naming import choose
 from sgm_jax.networks.embeddings import scaled_init
-
-RESAMPLINGS = ("none", "down", "up")
-
-
-def upsample(x: Float[Array, "b h w c"], factor: int = 2) -> Float[Array, "b H W c"]:
-    """Repeat every pixel `factor` times along height and width."""
-    b, h, w, c = x.shape
-    x = jnp.broadcast_to(x[:, :, None, :, None, :], (b, h, factor, w, factor, c))
-    return x.reshape(b, h * factor, w * factor, c)
-
-
-def downsample(x: Float[Array, "b h w c"], factor: int = 2) -> Float[Array, "b H W c"]:
-    """Average over `factor` x `factor` windows; sizes that do not divide are filled by repeating the edge."""
-    x = pad_to_multiple(x, factor, mode="edge")
-    b, h, w, c = x.shape
-    return x.reshape(b, h // factor, factor, w // factor, factor, c).mean(axis=(2, 4))
-
-
-def pad_to_multiple(x: Float[Array, "b h w c"], factor: int, mode: str = "constant") -> Float[Array, "b H W c"]:
-    """Extend height and width at their ends to the next multiple of `factor`."""
-    extra = [(0, -size % factor) for size in x.shape[1:3]]
-    return jnp.pad(x, ((0, 0), *extra, (0, 0)), mode=mode) if any(end for _, end in extra) else x
-
-
-def space_to_depth(x: Float[Array, "b h w c"], factor: int) -> Float[Array, "b H W C"]:
-    """Turn every `factor` x `factor` patch into one pixel of `factor**2 * c` channels (padding with zeros)."""
-    x = pad_to_multiple(x, factor)
-    b, h, w, c = x.shape
-    x = x.reshape(b, h // factor, factor, w // factor, factor, c)
-    return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, h // factor, w // factor, factor * factor * c)
-
-
-def depth_to_space(x: Float[Array, "b h w c"], factor: int) -> Float[Array, "b H W C"]:
-    """Undo `space_to_depth`."""
-    b, h, w, c = x.shape
-    x = x.reshape(b, h, w, factor, factor, c // (factor * factor))
-    return x.transpose(0, 1, 3, 2, 4, 5).reshape(b, h * factor, w * factor, -1)
+from sgm_jax.networks.resampling import BOX, downsample, upsample
 
 
 class GroupNorm(nn.Module):
-    """Normalise over space and groups of at least four channels, at most 32 groups; statistics in float32.
+    """Normalise over space and groups of channels; statistics in float32.
 
     Written as one scale and one shift a channel and example, so that the large array is read twice and
     written once.
+
+    Attributes:
+        epsilon: added to the variance.
+        dtype: type of the result.
+        groups: number of groups at most.
+        group_size: channels a group at least.
 
     References:
         Wu, He, "Group Normalization", 2018, equation 1; Song et al., "Score-Based Generative Modeling through
@@ -63,12 +35,14 @@ class GroupNorm(nn.Module):
 
     epsilon: float = 1e-6
     dtype: Any = jnp.float32
+    groups: int = 32
+    group_size: int = 4
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         """Return `x` normalised, scaled and shifted."""
         b, channels = x.shape[0], x.shape[-1]
-        groups = group_count(channels)
+        groups = group_count(channels, self.groups, self.group_size)
         scale = self.param("scale", nn.initializers.ones, (channels,))
         bias = self.param("bias", nn.initializers.zeros, (channels,))
         values = x.astype(jnp.float32)
@@ -84,40 +58,51 @@ class GroupNorm(nn.Module):
         return (values * factor[:, None, None] + offset[:, None, None]).astype(self.dtype)
 
 
-def group_count(channels: int) -> int:
-    """Return the number of groups: `min(channels // 4, 32)`, lowered to the next divisor of `channels`."""
-    groups = max(1, min(channels // 4, 32))
+def group_count(channels: int, most: int = 32, size: int = 4) -> int:
+    """Return the number of groups: `min(channels // size, most)`, lowered to the next divisor of `channels`."""
+    groups = max(1, min(channels // size, most))
     while channels % groups:
         groups -= 1
     return groups
 
 
 class Conv(nn.Module):
-    """Convolve with a square kernel, keeping height and width."""
+    """Convolve with a square kernel, with as much padding as keeps height and width.
+
+    Attributes:
+        features: channels of the result.
+        size: height and width of the kernel.
+        init_scale: scale of the initial kernel; 0 starts at zero.
+        dtype: type to compute in.
+        stride: step between the windows; with one above 1 there is no padding.
+    """
 
     features: int
     size: int = 3
     init_scale: float = 1.0
     dtype: Any = jnp.float32
+    stride: int = 1
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w features"]:
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b H W features"]:
         """Return the convolution of `x`."""
         shape = (self.size, self.size, x.shape[-1], self.features)
         kernel = self.param("kernel", scaled_init(self.init_scale), shape).astype(self.dtype)
         bias = self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
         x = x.astype(self.dtype)
-        if self.size == 1:
+        if self.size == self.stride == 1:
             return x @ kernel[0, 0] + bias
-        return (
-            jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")) + bias
-        )
+        strides, padding = (self.stride, self.stride), "SAME" if self.stride == 1 else "VALID"
+        layout = ("NHWC", "HWIO", "NHWC")
+        return jax.lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=layout) + bias
 
 
 class ResidualBlock(nn.Module):
     """Two convolutions around a skip connection, told of the condition between them, resampling inside.
 
-    `(skip(resample(x)) + conv(dropout(act(norm(conv(resample(act(norm(x)))) + dense(act(emb))))))) * skip_scale`
+    `(skip(resample(x)) + conv(dropout(act(told(norm(conv(resample(act(norm(x))))))))) * skip_scale`, where the
+    condition's dense layer gives what is added before the second norm ("shift") or a scale and a shift for what
+    comes out of it ("scale_shift": `(1 + scale) norm(h) + shift`).
 
     Attributes:
         features: channels of the result.
@@ -126,10 +111,16 @@ class ResidualBlock(nn.Module):
         skip_scale: factor on the sum; `2**-0.5` keeps the variance of two independent terms.
         init_scale: scale of the second convolution's initial weights; 0 makes the block start as its skip.
         dtype: type to compute in.
+        resample_filter: taps of the filter that resamples.
+        conditioning: "shift" or "scale_shift".
+        skip_projection: where the skip connection has a 1 x 1 convolution: "resampled" for where channels or
+            resolution change, "channels" for where channels do.
+        norm: makes the normalisation layers.
 
     References:
         Song et al., "Score-Based Generative Modeling through SDEs", 2021, appendix H (after Brock, Donahue,
-        Simonyan, "Large Scale GAN Training", 2019, figure 15).
+        Simonyan, "Large Scale GAN Training", 2019, figure 15); Dhariwal and Nichol, "Diffusion Models Beat GANs
+        on Image Synthesis", 2021, section 3.1, for "scale_shift".
     """
 
     features: int
@@ -138,35 +129,49 @@ class ResidualBlock(nn.Module):
     skip_scale: float = 2**-0.5
     init_scale: float = 0.0
     dtype: Any = jnp.float32
+    resample_filter: tuple[int, ...] = BOX
+    conditioning: str = "shift"
+    skip_projection: str = "resampled"
+    norm: Callable[..., nn.Module] = GroupNorm
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "b h w c"], embedding: Float[Array, "b e"], deterministic: bool = True
+        self, x: Float[Array, "b h w c"], embedding: Float[Array, "b e"] | None, deterministic: bool = True
     ) -> Float[Array, "b H W features"]:
         """Return the block's output.
 
         Args:
             x: images [b, h, w, c].
-            embedding: condition [b, e], before its activation.
+            embedding: condition [b, e], before its activation; None leaves it out.
             deterministic: False applies dropout, with flax's "dropout" key.
 
         Raises:
-            ValueError: if `resample` is unknown.
+            ValueError: if `resample`, `conditioning` or `skip_projection` is unknown.
         """
-        if self.resample not in RESAMPLINGS:
-            raise ValueError(f"resample must be one of {', '.join(RESAMPLINGS)}, got {self.resample!r}")
-        resample = {"none": lambda x: x, "down": downsample, "up": upsample}[self.resample]
-        h = resample(nn.swish(GroupNorm(dtype=self.dtype, name="norm_0")(x)))
+        resample = choose("resample", self.resample, {"none": _keep, "down": downsample, "up": upsample})
+        parts = choose("conditioning", self.conditioning, {"shift": 1, "scale_shift": 2})
+        changes = {"channels": self.features != x.shape[-1]}
+        changes["resampled"] = changes["channels"] or self.resample != "none"
+        projected = choose("skip_projection", self.skip_projection, changes)
+
+        told = jnp.zeros((parts, 1, 1, 1, 1), self.dtype)
+        if embedding is not None:
+            condition = nn.Dense(parts * self.features, kernel_init=scaled_init(), dtype=self.dtype, name="condition")
+            told = jnp.split(condition(nn.swish(embedding))[:, None, None], parts, axis=-1)
+        h = resample(nn.swish(self.norm(dtype=self.dtype, name="norm_0")(x)), self.resample_filter)
         h = Conv(self.features, dtype=self.dtype, name="conv_0")(h)
-        condition = nn.Dense(self.features, kernel_init=scaled_init(), dtype=self.dtype, name="condition")
-        h = h + condition(nn.swish(embedding))[:, None, None]
-        h = nn.swish(GroupNorm(dtype=self.dtype, name="norm_1")(h))
-        h = nn.Dropout(self.dropout, name="dropout")(h, deterministic=deterministic)
+        norm = self.norm(dtype=self.dtype, name="norm_1")
+        h = norm(h + told[0]) if parts == 1 else (1 + told[0]) * norm(h) + told[1]
+        h = nn.Dropout(self.dropout, name="dropout")(nn.swish(h), deterministic=deterministic)
         h = Conv(self.features, init_scale=self.init_scale, dtype=self.dtype, name="conv_1")(h)
-        x = resample(x)
-        if self.features != x.shape[-1] or self.resample != "none":
+        x = resample(x, self.resample_filter)
+        if projected:
             x = Conv(self.features, size=1, dtype=self.dtype, name="skip")(x)
         return (x + h) * jnp.asarray(self.skip_scale, h.dtype)
+
+
+def _keep(x: Float[Array, "b h w c"], taps: tuple[int, ...]) -> Float[Array, "b h w c"]:
+    return x
 
 
 class Attention(nn.Module):
@@ -177,35 +182,41 @@ class Attention(nn.Module):
         skip_scale: factor on the sum of skip and attention.
         init_scale: scale of the output projection's initial weights.
         dtype: type to compute in.
+        head_channels: channels a head, a divisor of the channels; given, it takes the place of `heads`.
+        norm: makes the normalisation layer.
 
     References:
-        Ho, Jain, Abbeel, "Denoising Diffusion Probabilistic Models", 2020, appendix B.
+        Ho, Jain, Abbeel, "Denoising Diffusion Probabilistic Models", 2020, appendix B; Vaswani et al., "Attention
+        Is All You Need", 2017, section 3.2, for the heads.
     """
 
     heads: int = 1
     skip_scale: float = 2**-0.5
     init_scale: float = 0.0
     dtype: Any = jnp.float32
+    head_channels: int | None = None
+    norm: Callable[..., nn.Module] = GroupNorm
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         """Return `x` with every position informed of every other.
 
         Raises:
-            ValueError: if the channels are no multiple of `heads`.
+            ValueError: if the channels are no multiple of `heads` or `head_channels`.
         """
         b, h, w, channels = x.shape
-        if channels % self.heads:
-            raise ValueError(f"heads must divide the {channels} channels of the feature map, got {self.heads}")
-        normed = GroupNorm(dtype=self.dtype, name="norm")(x)
+        name, divisor = ("head_channels", self.head_channels) if self.head_channels else ("heads", self.heads)
+        if channels % divisor:
+            raise ValueError(f"{name} must divide the {channels} channels of the feature map, got {divisor}")
+        heads = channels // divisor if self.head_channels else divisor
+        normed = self.norm(dtype=self.dtype, name="norm")(x)
 
         def project(name, inputs, scale):
             dense = nn.Dense(channels, kernel_init=scaled_init(scale), dtype=self.dtype, name=name)
             return dense(inputs)
 
         query, key, value = (
-            project(name, normed, 0.1).reshape(b, h * w, self.heads, channels // self.heads)
-            for name in ("query", "key", "value")
+            project(name, normed, 0.1).reshape(b, h * w, heads, channels // heads) for name in ("query", "key", "value")
         )
         attended = jax.nn.dot_product_attention(query, key, value).reshape(b, h, w, channels)
         return (x + project("out", attended, self.init_scale)) * jnp.asarray(self.skip_scale, x.dtype)

@@ -4,7 +4,7 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Num
 
 from sgm_jax.networks.embeddings import ConditionEmbedding, scaled_init
 
@@ -35,9 +35,9 @@ class MLP(nn.Module):
     @nn.compact
     def __call__(
         self,
-        noise_label: Float[Array, " b"],
+        noise_label: Num[Array, " b"],
         x: Float[Array, "b d"],
-        label: Int[Array, " b"] | None = None,
+        label: Int[Array, " b"] | Float[Array, "b classes"] | None = None,
         *,
         deterministic: bool = True,
     ) -> Float[Array, "b d"]:
@@ -46,7 +46,8 @@ class MLP(nn.Module):
         Args:
             noise_label: [b], the measure of noise that `embedding` expects.
             x: vectors [b, d], of about unit variance.
-            label: [b] classes in `[0, num_classes)`, `num_classes` or None for "no label".
+            label: classes [b] in `[0, num_classes)`, or weights of them [b, num_classes]; `num_classes`, zeros or
+                None for "no label".
             deterministic: False applies dropout, with flax's "dropout" key.
 
         Raises:
