@@ -40,6 +40,7 @@ def get_config() -> ConfigDict:
 
     config.network = ConfigDict()
     config.network.name = "unet"  # mlp, ncsn, ncsnv2, ncsnv2_deeper, ncsnv2_deepest, unet
+    config.network.num_classes = placeholder(int)  # of a class-conditional model; the data need labels
 
     config.prediction = ConfigDict()
     config.prediction.name = "noise"  # score, level_score, noise, denoised, velocity, flow, edm
@@ -76,6 +77,7 @@ def get_config() -> ConfigDict:
     config.train.steps = 100_000
     config.train.accumulate = 1  # slices a batch is worked through in
     config.train.ema_rate = 0.999
+    config.train.label_dropout = 0.1  # share of labels withheld from a class-conditional network, for guidance
     config.train.augmentation = "none"  # none, flip
     config.train.log_every = 50
     config.train.eval_every = 1000
@@ -108,6 +110,8 @@ def get_config() -> ConfigDict:
     config.sampling.threshold = "none"  # of the denoised estimate: none, static, dynamic
     config.sampling.rtol = placeholder(float)  # adaptive steps: set these two, and steps to None
     config.sampling.atol = placeholder(float)
+    config.sampling.label = placeholder(object)  # None, "balanced" (classes in turn), or a class
+    config.sampling.guidance = 1.0  # classifier-free scale: 0 unconditional, 1 conditional, more is stronger
     config.sampling.count = 500
     config.sampling.batch_size = 100
 

@@ -1,6 +1,7 @@
 """Score-based generative modelling as pure JAX functions.
 
-The core is imported here; `networks`, `inverse`, `training`, `data`, `evaluation` and `report` load on first use.
+The core is imported here; `convert`, `networks`, `inverse`, `training`, `data`, `evaluation` and `report` load on first
+use.
 """
 
 import importlib
@@ -29,7 +30,7 @@ from sgm_jax.sampling import (
     uniform_log_snr,
     uniform_time,
 )
-from sgm_jax.score import EDMPreconditioned, as_denoiser, as_noise, as_score, convert_prediction
+from sgm_jax.score import EDMPreconditioned, as_denoiser, as_noise, as_score
 from sgm_jax.sde import EDM, VE, VP, Cosine, LinearSDE, RectifiedFlow, SubVP
 from sgm_jax.version import __version__
 

@@ -112,12 +112,13 @@ def train_to_end(experiment: Experiment, workdir: pathlib.Path) -> bool:
 def draw(experiment: Experiment, workdir: pathlib.Path, params: Any, count: int) -> np.ndarray:
     """Draw `count` samples as raw data, in batches whose size changes nothing but memory."""
     section = experiment.config.sampling
-    process, options = experiment.process(params), fitted.sampler(experiment, workdir)
+    label, options = experiment.sampling_labels(count), fitted.sampler(experiment, workdir)
     keys = per_example_keys(stream(experiment, SAMPLES), count)
     parts = []
     for start in tqdm(range(0, count, section.batch_size), desc="sampling", unit="batch", disable=None):
         # A last, smaller batch is filled up so that the compiled sampler serves it too.
         index = np.minimum(np.arange(start, start + section.batch_size), count - 1)
+        process = experiment.process(params, None if label is None else jnp.asarray(label[index]))
         out = sampling.sample(keys[index], process, (len(index), *experiment.dataset.shape), **options)
         parts.append(np.asarray(experiment.scaling.to_raw(out.x)))
     return np.concatenate(parts)[:count]
@@ -125,14 +126,14 @@ def draw(experiment: Experiment, workdir: pathlib.Path, params: Any, count: int)
 
 def sample(experiment: Experiment, workdir: pathlib.Path) -> int:
     """Draw samples into `samples.npz` (and `samples.png`); returns the exit code."""
-    count = experiment.config.sampling.count
-    save_samples(draw(experiment, workdir, parameters(experiment, workdir), count), workdir)
+    samples = draw(experiment, workdir, parameters(experiment, workdir), experiment.config.sampling.count)
+    save_samples(samples, experiment.sampling_labels(len(samples)), workdir)
     return 0
 
 
-def save_samples(samples: np.ndarray, workdir: pathlib.Path) -> None:
-    """Write samples to the run's folder."""
-    np.savez_compressed(workdir / "samples.npz", x=samples)
+def save_samples(samples: np.ndarray, label: np.ndarray | None, workdir: pathlib.Path) -> None:
+    """Write samples, and the classes they were drawn for where there are any, to the run's folder."""
+    np.savez_compressed(workdir / "samples.npz", x=samples, **({} if label is None else {"label": label}))
     if samples.ndim == 4:
         report.save_png(workdir / "samples.png", report.grid(samples[:100]))
     print(f"{len(samples)} samples in {workdir / 'samples.npz'}")
@@ -154,9 +155,10 @@ def fit(experiment: Experiment, workdir: pathlib.Path) -> int:
 
 
 def measure_likelihood(experiment: Experiment, params: Any) -> dict[str, Any]:
-    """Compute bits per dimension of held-out data, uniformly dequantised."""
+    """Compute bits per dimension of held-out data, given their classes where there are any, uniformly dequantised."""
     section = experiment.config.likelihood
-    held_out = held_out_batch(experiment, section.count)["x"]
+    batch = held_out_batch(experiment, section.count)
+    held_out, label = batch["x"], experiment.labels(batch)
     count = len(held_out)
     bin_key, probe_key = jax.random.split(stream(experiment, LIKELIHOOD))
     keys = per_example_keys(probe_key, count)
@@ -167,7 +169,7 @@ def measure_likelihood(experiment: Experiment, params: Any) -> dict[str, Any]:
         out = likelihood.log_likelihood(
             keys[index],
             experiment.sde,
-            experiment.score_fn(params),
+            experiment.score_fn(params, None if label is None else label[index]),
             x[index],
             divergence=likelihood.Hutchinson(section.probes),
             chart=Angle(section.data_scale),
@@ -208,16 +210,21 @@ def save_likelihood(result: dict[str, Any], workdir: pathlib.Path) -> None:
 
 
 def inpaint(experiment: Experiment, params: Any) -> dict[str, np.ndarray]:
-    """Complete held-out images: raw `original` [k, ...], `masked` [k, ...], `restored` [k, draws, ...]."""
+    """Complete held-out images, given their classes where there are any.
+
+    Returns:
+        Raw `original` [k, ...], `masked` [k, ...], `restored` [k, draws, ...].
+    """
     section = experiment.config.inverse
-    original = held_out_batch(experiment, section.count)["x"]
+    batch = held_out_batch(experiment, section.count)
+    original, label = batch["x"], experiment.labels(batch)
     known = experiment.scaling.to_model(jnp.asarray(np.repeat(original, section.draws, axis=0)))
     mask_key, key = jax.random.split(stream(experiment, INVERSE))
     mask = inverse.MASKS[section.mask](mask_key, original.shape[1:])
     out = inverse.inpaint(
         key,
         experiment.sde,
-        experiment.score_fn(params),
+        experiment.score_fn(params, None if label is None else jnp.repeat(label, section.draws)),
         known,
         mask,
         solver=PredictorCorrector(corrector=Langevin(section.snr, section.corrector_steps)),
@@ -255,8 +262,14 @@ def measure_quality(experiment: Experiment, samples: np.ndarray) -> dict[str, An
     classifier = evaluation.train_classifier(
         stream(experiment, CLASSIFIER), training["x"], training["label"], classes=experiment.dataset.num_classes
     )
+    samples = samples[: len(held_out["x"])]
     return evaluation.quality(
-        classifier, samples[: len(held_out["x"])], training["x"], held_out["x"], held_out["label"]
+        classifier,
+        samples,
+        training["x"],
+        held_out["x"],
+        held_out["label"],
+        sample_labels=experiment.sampling_labels(len(samples)),
     )
 
 
@@ -276,6 +289,7 @@ def save_quality(result: dict[str, Any], workdir: pathlib.Path) -> None:
         f"Fréchet distance {result['frechet']:.1f} (real held-out data: {result['frechet_floor']:.1f}), confident "
         f"{result['confident']:.0%} (real: {result['confident_floor']:.0%}), smallest class "
         f"{min(result['class_shares']):.1%}"
+        + (f", of the class asked for {result['class_accuracy']:.1%}" if "class_accuracy" in result else "")
     )
 
 

@@ -38,7 +38,7 @@ def run(experiment: Experiment, workdir: pathlib.Path) -> int:
     fields: dict[str, Any] = {}
     with timed(timings, "samples"):
         samples = modes.draw(experiment, workdir, params, experiment.config.sampling.count)
-        modes.save_samples(samples, workdir)
+        modes.save_samples(samples, experiment.sampling_labels(len(samples)), workdir)
         fields["samples"] = samples[:GRID] if modes.is_image(experiment) else samples
         fields["data"] = modes.held_out_batch(experiment, len(fields["samples"]))["x"]
     with timed(timings, "films"):
@@ -86,7 +86,9 @@ def films(experiment: Experiment, workdir: pathlib.Path, params: Any) -> dict[st
     keys = per_example_keys(modes.stream(experiment, modes.FILM), count)
     shape = (count, *experiment.dataset.shape)
     options = fitted.sampler(experiment, workdir) | {"save": frames}
-    path = sampling.sample(keys, experiment.process(params), shape, **options).trajectory
+    label = experiment.sampling_labels(count)
+    process = experiment.process(params, None if label is None else jnp.asarray(label))
+    path = sampling.sample(keys, process, shape, **options).trajectory
     if not modes.is_image(experiment):
         return {"animation": np.asarray(path.xt)}
     show = jax.vmap(experiment.scaling.to_raw)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from sgm_jax.labels import NearestLevel
 from sgm_jax.naming import choose
 from sgm_jax.sde import AbstractSDE
 from sgm_jax.shapes import Batch, Level, ScoreFn, expand
@@ -50,6 +51,14 @@ class Score(AbstractPrediction):
     def coefficients(self, sde: AbstractSDE, t: Level) -> tuple[Array, Array]:
         sigma = sde.sigma(t)
         return jnp.zeros_like(sigma), -1 / sigma
+
+
+class ScaledScore(AbstractPrediction):
+    """The score in units of its size, `sigma score = -noise`."""
+
+    def coefficients(self, sde: AbstractSDE, t: Level) -> tuple[Array, Array]:
+        one = jnp.ones_like(sde.sigma(t))
+        return jnp.zeros_like(one), -one
 
 
 class Noise(AbstractPrediction):
@@ -121,6 +130,45 @@ class EDMPreconditioned(AbstractPrediction):
         return 0.25 * jnp.log(s), x * expand(1 / (sde.alpha(t) * jnp.hypot(s, self.sigma_data)), x)
 
 
+class ConsistencyPreconditioned(AbstractPrediction):
+    """EDM's preconditioning shifted so that the estimate of the data at the smallest noise level is `x` itself.
+
+    `f = c_skip x + c_out F` in canonical coordinates with `c_skip = sigma_data**2 / ((s - s_min)**2 + sigma_data**2)`
+    and `c_out = sigma_data (s - s_min) / sqrt(s**2 + sigma_data**2)`; label and input are EDM's. What is estimated is
+    not the mean of the data but the end of the probability flow from `x`.
+
+    Args:
+        sigma_data: standard deviation of the data, in data units.
+        s_min: the smallest noise level, where the consistency function is the identity.
+
+    References:
+        Song et al., Consistency Models, 2023, eq. 5, appendix C.
+    """
+
+    sigma_data: float = 0.5
+    s_min: float = 0.002
+
+    def _skip_and_out(self, s: Array) -> tuple[Array, Array]:
+        above = s - self.s_min
+        skip = self.sigma_data**2 / (above**2 + self.sigma_data**2)
+        return skip, above * self.sigma_data / jnp.hypot(s, self.sigma_data)
+
+    def coefficients(self, sde: AbstractSDE, t: Level) -> tuple[Array, Array]:
+        s = sde.s(t)
+        skip, out = self._skip_and_out(s)
+        return (1 - skip) / out, -skip * s / out
+
+    def inputs(self, sde: AbstractSDE, t: Level, x: Batch) -> tuple[Array, Batch]:
+        return EDMPreconditioned(self.sigma_data).inputs(sde, t, x)
+
+    def split(self, sde: AbstractSDE, t: Level, x: Batch, output: Batch) -> tuple[Batch, Batch]:
+        # Not by the coefficients, which grow without bound towards s_min.
+        s, xbar = sde.s(t), x / expand(sde.alpha(t), x)
+        skip, out = self._skip_and_out(s)
+        x0 = expand(skip, x) * xbar + expand(out, x) * output
+        return x0, (xbar - x0) / expand(s, x)
+
+
 class Labelled(AbstractPrediction):
     """Another prediction with a noise label of its own, in place of the time `t`.
 
@@ -139,19 +187,8 @@ class Labelled(AbstractPrediction):
     def inputs(self, sde: AbstractSDE, t: Level, x: Batch) -> tuple[Array, Batch]:
         return self.label(sde, t), self.prediction.inputs(sde, t, x)[1]
 
-
-class NearestLevel(eqx.Module):
-    """The label of networks that know a list of noise levels: the index of the one nearest to `sigma(t)`, by ratio.
-
-    Args:
-        sigmas: the noise levels, in the network's order.
-    """
-
-    sigmas: tuple[float, ...] = eqx.field(static=True)
-
-    def __call__(self, sde: AbstractSDE, t: Level) -> Array:
-        distance = jnp.log(sde.sigma(t))[..., None] - np.log(self.sigmas)
-        return jnp.argmin(jnp.abs(distance), axis=-1)
+    def split(self, sde: AbstractSDE, t: Level, x: Batch, output: Batch) -> tuple[Batch, Batch]:
+        return self.prediction.split(sde, t, x, output)
 
 
 def level_score(sigma_begin: float = 1.0, sigma_end: float = 0.01, levels: int = 10) -> Labelled:
@@ -170,6 +207,7 @@ def level_score(sigma_begin: float = 1.0, sigma_end: float = 0.01, levels: int =
 
 PREDICTIONS = {
     "score": Score,
+    "scaled_score": ScaledScore,
     "noise": Noise,
     "denoised": Denoised,
     "velocity": Velocity,
@@ -189,7 +227,7 @@ def as_prediction(prediction: str | AbstractPrediction) -> AbstractPrediction:
     return choose("prediction", prediction, PREDICTIONS)()
 
 
-def convert_prediction(
+def convert(
     sde: AbstractSDE,
     t: Level,
     x: Batch,

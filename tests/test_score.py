@@ -5,6 +5,7 @@ import pytest
 from closed_form import SDES, Gaussian
 
 import sgm_jax as sgm
+from sgm_jax.labels import NearestLevel
 from sgm_jax.score import PREDICTIONS
 
 DATA = Gaussian()
@@ -43,8 +44,8 @@ def test_conversions_round_trip(name, source, target):
     with jax.enable_x64(True):
         t, x = (jnp.asarray(np.asarray(v), jnp.float64) for v in perturbed(sde, 16))
         output = DATA.network(sde, source if source != "edm" else "noise")(t, x)
-        there = sgm.convert_prediction(sde, t, x, output, source, target)
-        back = sgm.convert_prediction(sde, t, x, there, target, source)
+        there = sgm.score.convert(sde, t, x, output, source, target)
+        back = sgm.score.convert(sde, t, x, there, target, source)
         # Exact to rounding, whose condition number is that of finding the noise in x0 or x0 in the noise.
         condition = (1 + sde.s(t) ** -2.0 + sde.s(t) ** 2)[:, None]
         assert np.all(np.abs(back - output) < 1e-14 * condition * (1 + jnp.abs(output) + jnp.abs(x)))
@@ -85,7 +86,7 @@ def test_unknown_prediction_offers_the_nearest_name():
 
 def test_the_nearest_level_is_nearest_by_ratio():
     sde, sigmas = SDES["ve"], (10.0, 1.0, 0.1)
-    kind = sgm.score.Labelled(sgm.score.Score(), sgm.score.NearestLevel(sigmas))
+    kind = sgm.score.Labelled(sgm.score.Score(), NearestLevel(sigmas))
     sigma, x = jnp.array([9.0, 3.2, 3.1, 0.32, 0.31, 0.01]), jnp.ones((6, 2))
     label, fed = kind.inputs(sde, sde.t(sigma), x)
     # sqrt(10) and sqrt(0.1) part them.

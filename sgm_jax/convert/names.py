@@ -44,6 +44,33 @@ class StateDict:
         """Return a dense layer: `<name>.weight` [out, in] as `kernel` [in, out], and its bias where there is one."""
         return self._with_bias(name, "kernel", lambda weight: weight.T)
 
+    def pointwise(self, name: str) -> Parameters:
+        """Return a 1 x 1 convolution as a dense layer: `<name>.weight` [out, in, 1...] as `kernel` [in, out]."""
+        return self._with_bias(name, "kernel", _pointwise)
+
+    def projections(self, name: str, axes: str, heads: int) -> dict[str, Parameters]:
+        """Return the dense layers `query`, `key`, `value` of an attention that are one 1 x 1 convolution.
+
+        Args:
+            name: of the convolution.
+            axes: how its output channels are laid out, slowest first: "p" query, key, value; "h" heads; "c" channels.
+            heads: number of heads.
+        """
+        leaves = {"kernel": self.take(f"{name}.weight")}
+        leaves |= {"bias": self.take(f"{name}.bias")} if f"{name}.bias" in self else {}
+        if any(leaf is not None and leaf.shape[0] % (3 * heads) for leaf in leaves.values()):
+            return {"query": leaves}  # As it is, for `finish` to say that its shape is wrong.
+        sizes = [{"p": 3, "h": heads, "c": -1}[axis] for axis in axes]
+
+        def part(leaf, index):
+            if leaf is None:
+                return None
+            chosen = np.take(leaf.reshape(*sizes, *leaf.shape[1:]), index, axis=axes.index("p"))
+            return _pointwise(chosen.reshape(-1, *leaf.shape[1:]))
+
+        parts = enumerate(("query", "key", "value"))
+        return {title: {key: part(leaf, i) for key, leaf in leaves.items()} for i, title in parts}
+
     def norm(self, name: str) -> Parameters:
         """Return a normalisation: `<name>.weight` as `scale`, and `<name>.bias`."""
         return {"scale": self.take(f"{name}.weight"), "bias": self.take(f"{name}.bias")}
@@ -86,6 +113,26 @@ class StateDict:
         ]
         complain("the tensors do not fit the network", missing, surplus, misshapen)
         return jax.tree.map(lambda array: jnp.asarray(array, jnp.float32), params)
+
+
+def compare(what: str, given: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Check that two flat dicts of arrays, or of their shapes, have the same names and shapes.
+
+    Raises:
+        ValueError: if they have not, naming all the differences.
+    """
+    misshapen = [
+        f"{name} ({list(array.shape)}, expected {list(wanted[name].shape)})"
+        for name, array in given.items()
+        if name in wanted and array.shape != wanted[name].shape
+    ]
+    missing, surplus = [n for n in wanted if n not in given], [n for n in given if n not in wanted]
+    complain(what, missing, surplus, misshapen)
+
+
+def _pointwise(weight: np.ndarray) -> np.ndarray:
+    """Turn [out, in, 1...] into [in, out]; leave vectors, and what is no such kernel, as they are."""
+    return weight.reshape(weight.shape[:2]).T if weight.ndim > 1 and set(weight.shape[2:]) <= {1} else weight
 
 
 def complain(what: str, missing: list[str], surplus: list[str], misshapen: list[str]) -> None:

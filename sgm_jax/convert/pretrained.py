@@ -2,15 +2,34 @@
 
 import dataclasses
 import functools
-from typing import Any
+import json
+import os
+import pathlib
+from typing import TYPE_CHECKING, Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors.numpy
+from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import Array, Float, Num, PyTree
 
+from sgm_jax.convert import archives
+from sgm_jax.convert.description import describe, restore
+from sgm_jax.convert.names import compare
+from sgm_jax.naming import choose
+from sgm_jax.scaling import Scaling
 from sgm_jax.score import AbstractPrediction, NetworkScore
 from sgm_jax.sde import AbstractSDE
 from sgm_jax.shapes import Batch
+
+if TYPE_CHECKING:
+    from sgm_jax.experiment import Experiment
+
+FILE = "model.safetensors"
+OBJECTS = ("network", "sde", "prediction", "scaling")
+DTYPES = ("float32", "float16")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +42,9 @@ class Pretrained:
         sde: the SDE it was trained for.
         prediction: what it predicts, and how its noise label and input follow from `(t, x)`.
         config: the flags it was made from, as plain values.
+        shape: shape of one example; None if it is not known.
+        scaling: from raw data to the model's, such as 8-bit images to [-1, 1].
+        card: where it is from, as plain values.
     """
 
     network: nn.Module
@@ -30,6 +52,23 @@ class Pretrained:
     sde: AbstractSDE
     prediction: AbstractPrediction
     config: dict[str, Any]
+    shape: tuple[int, ...] | None = None
+    scaling: Scaling = Scaling(None)
+    card: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @classmethod
+    def from_experiment(cls, experiment: "Experiment", params: PyTree) -> "Pretrained":
+        """Return the network of an experiment with parameters, such as a checkpoint's averaged ones."""
+        return cls(
+            experiment.network,
+            params,
+            experiment.sde,
+            experiment.prediction,
+            experiment.config.to_dict(),
+            experiment.dataset.shape,
+            experiment.scaling,
+            {"format": "sgm_jax", "data": experiment.dataset.name},
+        )
 
     def apply(
         self,
@@ -67,3 +106,79 @@ class Pretrained:
             return self.network.apply({"params": params}, labels, x, **given)
 
         return network
+
+    def parameter_shapes(self) -> PyTree:
+        """Return the shapes of the parameters that the network has on data of `shape`.
+
+        Raises:
+            ValueError: if `shape` is not known.
+        """
+        if self.shape is None:
+            raise ValueError("shape of one example must be known, as in dataclasses.replace(pretrained, shape=...)")
+        augment = getattr(self.network, "augment_labels", 0)
+        given = {"augment": jnp.zeros((1, augment))} if augment else {}
+
+        def init(x):
+            inputs = self.prediction.inputs(self.sde, jnp.full(1, self.sde.t_max), x)
+            return self.network.init(jax.random.key(0), *inputs, **given)["params"]
+
+        return jax.eval_shape(init, jax.ShapeDtypeStruct((1, *self.shape), jnp.float32))
+
+    def save(self, path: str | pathlib.Path, dtype: str = "float32") -> None:
+        """Write one safetensors file: parameters by their "/"-joined paths, everything else as JSON in its metadata.
+
+        Args:
+            path: file to write.
+            dtype: "float32", or "float16" for half the size.
+
+        Raises:
+            ValueError: if the dtype is another or cannot hold the parameters, `shape` is not known, or the network,
+                SDE or prediction is not made of this library's parts.
+        """
+        choose("dtype", dtype, dict.fromkeys(DTYPES))
+        flat = {name: np.asarray(leaf) for name, leaf in flatten_dict(self.params, sep="/").items()}
+        compare("the parameters are not the network's", flat, flatten_dict(self.parameter_shapes(), sep="/"))
+        with np.errstate(over="ignore"):
+            tensors = {name: np.ascontiguousarray(leaf, dtype) for name, leaf in flat.items()}
+        lost = [name for name, tensor in tensors.items() if np.isinf(tensor).any() and np.isfinite(flat[name]).all()]
+        if lost:
+            raise ValueError(f"dtype {dtype!r} cannot hold {', '.join(lost)}")
+        fields = {name: describe(getattr(self, name)) for name in OBJECTS}
+        fields |= {"class": type(self).__name__, "shape": self.shape, "config": self.config, "card": self.card}
+        path = pathlib.Path(path)
+        part = path.with_name(path.name + ".part")
+        safetensors.numpy.save_file(tensors, part, {"sgm_jax": json.dumps(fields, default=_plain)})
+        os.replace(part, path)
+
+    @staticmethod
+    def load(path: str | pathlib.Path) -> "Pretrained":
+        """Read what `save` wrote.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if it is not one of this library's, is damaged, or holds other tensors than its network,
+                naming all that are missing, unexpected or of a wrong shape.
+        """
+        return from_archive(path, archives.read(path))
+
+
+def from_archive(path: str | pathlib.Path, archive: archives.Archive) -> Pretrained:
+    """Return the network that a file of this library holds; raises as `Pretrained.load` does."""
+    if "sgm_jax" not in archive.metadata:
+        raise ValueError(f"{path} is not a file of sgm_jax, but of kind {archive.kind}")
+    try:
+        fields = json.loads(archive.metadata["sgm_jax"])
+        kinds = {kind.__name__: kind for kind in (Pretrained, *Pretrained.__subclasses__())}
+        objects = {name: restore(fields[name]) for name in OBJECTS}
+        kind, shape = choose("class", fields["class"], kinds), tuple(fields["shape"])
+        pretrained = kind(params={}, config=fields["config"], shape=shape, card=fields["card"], **objects)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} has a description that cannot be used: {error}") from error
+    wanted = flatten_dict(pretrained.parameter_shapes(), sep="/")
+    compare(f"{path} holds other tensors than its network", archive.content, wanted)
+    params = {name: jnp.asarray(tensor, jnp.float32) for name, tensor in archive.content.items()}
+    return dataclasses.replace(pretrained, params=unflatten_dict(params, sep="/"))
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.generic | np.ndarray | jax.Array) else list(value)

@@ -6,13 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sgm_jax.networks.blocks import (
-    Conv,
-    GroupNorm,
-    group_count,
-)
-from sgm_jax.networks.embeddings import positional_embedding
-from sgm_jax.networks.resampling import depth_to_space, downsample, space_to_depth, upsample
+from sgm_jax.networks.blocks import Attention, Conv, GroupNorm, ResidualBlock, group_count
+from sgm_jax.networks.embeddings import ConditionEmbedding, positional_embedding
 
 
 def image(h, w, c):
@@ -37,28 +32,40 @@ def test_conv_agrees_with_flax():
     np.testing.assert_allclose(layer.apply(params, x), nn.Conv(6, (3, 3)).apply(params, x), atol=1e-5)
 
 
-def test_upsample_repeats_pixels():
-    x = image(2, 3, 2)
-    np.testing.assert_array_equal(upsample(x), np.repeat(np.repeat(x, 2, axis=1), 2, axis=2))
+def test_group_norm_of_single_channels_is_instance_norm():
+    x = image(5, 6, 8)
+    normed = GroupNorm(group_size=1).apply({"params": {"scale": jnp.ones(8), "bias": jnp.zeros(8)}}, x)
+    np.testing.assert_allclose(normed.mean(axis=(1, 2)), 0, atol=1e-6)
+    np.testing.assert_allclose(normed.std(axis=(1, 2)), 1, rtol=1e-4)
 
 
-def test_downsample_undoes_upsample():
-    x = image(3, 4, 2)
-    np.testing.assert_allclose(downsample(upsample(x)), x, rtol=1e-6)
+def test_channels_a_head_are_another_way_to_give_the_heads():
+    x = image(3, 4, 8)
+    by_count, by_size = Attention(heads=4, init_scale=1.0), Attention(head_channels=2, init_scale=1.0)
+    params = by_count.init(jax.random.key(0), x)
+    np.testing.assert_array_equal(by_size.apply(params, x), by_count.apply(params, x))
+    with pytest.raises(ValueError, match="head_channels must divide the 8 channels"):
+        Attention(head_channels=3).init(jax.random.key(0), x)
 
 
-def test_downsample_repeats_the_edge_of_odd_sizes():
-    x = image(3, 5, 1)
-    padded = np.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)), mode="edge")
-    np.testing.assert_allclose(downsample(x), padded.reshape(2, 2, 2, 3, 2, 1).mean(axis=(2, 4)), rtol=1e-6)
+def test_scale_shift_acts_after_the_norm():
+    """With a condition that gives constants, the second norm's own scale and bias do the same."""
+    x, block = image(4, 4, 8), ResidualBlock(8, conditioning="scale_shift", init_scale=1.0)
+    embedding = jnp.zeros((2, 3))
+    params = block.init(jax.random.key(0), x, embedding)["params"]
+    told, equal = jax.tree.map(lambda leaf: leaf, params), jax.tree.map(lambda leaf: leaf, params)
+    told["condition"]["bias"] = jnp.arange(16) / 10.0
+    equal["norm_1"] = {"scale": 1 + jnp.arange(8) / 10.0, "bias": jnp.arange(8, 16) / 10.0}
+    found, expected = (block.apply({"params": p}, x, embedding) for p in (told, equal))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert np.abs(found - block.apply({"params": params}, x, embedding)).max() > 0.1
 
 
-def test_depth_to_space_undoes_space_to_depth():
-    x = image(4, 6, 3)
-    deep = space_to_depth(x, 2)
-    assert deep.shape == (2, 2, 3, 12)
-    np.testing.assert_array_equal(deep[:, 1, 2].reshape(2, 2, 2, 3), x[:, 2:4, 4:6])
-    np.testing.assert_array_equal(depth_to_space(deep, 2), x)
+@pytest.mark.parametrize("where, projected", [("resampled", True), ("channels", False)])
+def test_skip_projection_where_only_the_resolution_changes(where, projected):
+    block = ResidualBlock(8, "down", skip_projection=where)
+    shapes = jax.eval_shape(block.init, jax.random.key(0), image(4, 4, 8), jnp.zeros((2, 3)))
+    assert ("skip" in shapes["params"]) == projected
 
 
 def test_positional_embedding_written_out():
@@ -66,6 +73,38 @@ def test_positional_embedding_written_out():
     rates = np.array([1.0, 1e-2, 1e-4])
     expected = [np.concatenate([np.sin(value * rates), np.cos(value * rates)]) for value in (0.0, 3.0)]
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_positional_embedding_of_adm_written_out():
+    found = positional_embedding(jnp.array([3.0]), 4, freq_shift=0, order="cos_sin")
+    np.testing.assert_allclose(found[0], [np.cos(3), np.cos(0.03), np.sin(3), np.sin(0.03)], rtol=1e-5)
+
+
+@pytest.mark.parametrize("class_embedding", ["learned_null", "adm", "song"])
+def test_classes_are_integers_or_weights(class_embedding):
+    embedding = ConditionEmbedding(4, 8, num_classes=3, class_embedding=class_embedding)
+    noise_label = jnp.array([1.0, 2.0])
+    params = embedding.init(jax.random.key(0), noise_label)
+
+    def embed(label):
+        return embedding.apply(params, noise_label, label)
+
+    np.testing.assert_array_equal(embed(jnp.array([0, 2])), embed(jnp.eye(3)[jnp.array([0, 2])]))
+    for null in (jnp.array([3, 3]), jnp.zeros((2, 3))):
+        np.testing.assert_array_equal(embed(null), embed(None))
+    assert np.abs(embed(jnp.array([0, 1])) - embed(None)).max() > 1e-3
+
+
+def test_classes_of_song_join_before_the_dense_layers_with_weight_sqrt_k():
+    """Augmentation labels join there too, without a bias: the same numbers have the same effect."""
+    options = dict(num_classes=4, class_embedding="song", augment_labels=4)
+    embedding, noise_label = ConditionEmbedding(4, 8, **options), jnp.array([1.0, 2.0])
+    params = embedding.init(jax.random.key(0), noise_label)
+    params["params"]["augment"]["kernel"] = params["params"]["classes"]["kernel"]
+    assert "bias" in params["params"]["classes"] and "bias" not in params["params"]["augment"]
+    label = jnp.eye(4)[:2]
+    by_class = embedding.apply(params, noise_label, label)
+    np.testing.assert_allclose(embedding.apply(params, noise_label, None, 2 * label), by_class, rtol=1e-5, atol=1e-6)
 
 
 def test_positional_embedding_refuses_odd_widths():

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from recorded import ddpmpp, load
 
 from sgm_jax.networks import UNet
 
@@ -44,21 +43,6 @@ def apply(network, params, *args, **options):
     return applier(network)(params, *args, **options)
 
 
-def test_reproduces_recorded_ddpmpp():
-    state, arrays, config = load("ddpmpp_vp_continuous.npz")
-    network, params = ddpmpp(state, config)
-    x = arrays["x"].transpose(0, 2, 3, 1)
-    expected = jax.eval_shape(network.init, jax.random.key(0), jnp.asarray(arrays["labels"]), jnp.asarray(x))
-    assert jax.tree.map(jnp.shape, expected) == jax.tree.map(jnp.shape, params)
-    output = apply(network, params, jnp.asarray(arrays["labels"]), jnp.asarray(x)).transpose(0, 3, 1, 2)
-    assert np.abs(output - arrays["output"]).max() < 1e-4 * arrays["output"].std()
-
-
-def test_cifar_defaults_have_the_published_parameter_count():
-    shapes = jax.eval_shape(UNet().init, jax.random.key(0), jnp.zeros(1), jnp.zeros((1, 32, 32, 3)))
-    assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == 61_804_419
-
-
 @pytest.mark.parametrize("shape, patch", [((2, 9, 9, 1), 1), ((1, 14, 7, 3), 2), ((2, 5, 6, 2), 2)])
 def test_any_size_and_channels_keep_their_shape(shape, patch):
     network, x = small(multipliers=(1, 2), patch=patch), jnp.ones(shape)
@@ -68,9 +52,94 @@ def test_any_size_and_channels_keep_their_shape(shape, patch):
     assert np.isfinite(output).all() and output.std() > 0
 
 
-def test_output_is_zero_at_initialisation():
-    network, x = small(), jax.random.normal(jax.random.key(0), (2, 8, 8, 1))
-    assert not np.any(compiled(network.init_with_output)(jax.random.key(1), jnp.ones(2), x)[0])
+FIR = (1, 3, 3, 1)
+VARIANTS = {
+    "ddpmpp": {},
+    "ncsnpp": dict(resample_filter=FIR, progressive_input="residual", embedding="log_fourier", output_divisor="label"),
+    "ncsnpp_skip": dict(
+        resample_filter=FIR,
+        progressive_input="input_skip",
+        progressive_output="output_skip",
+        progressive_combine="cat",
+        data_range=(0.0, 1.0),
+    ),
+    "ddpm": dict(resampling="conv", skip_scale=1.0, group_size=1, output_divisor=(50.0, 0.01, 10)),
+    "residual_output": dict(resampling="filter", progressive_output="residual", embedding="none"),
+    "adm": dict(
+        conditioning="scale_shift",
+        skip_projection="channels",
+        head_channels=4,
+        up_attention="block",
+        attention=(5,),
+        freq_shift=0,
+        embedding_order="cos_sin",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name if name in ("ncsnpp_skip", "adm") else pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS],
+)
+def test_every_variant_starts_at_zero_and_can_learn_on_odd_sizes(name):
+    network = small(**{"multipliers": (1, 2)} | VARIANTS[name])
+    x, noise_label = jax.random.normal(jax.random.key(0), (2, 9, 7, 3)), jnp.array([0.1, 2.0])
+    params = jax.jit(network.init, compiler_options={"xla_backend_optimization_level": 0})(
+        jax.random.key(1), noise_label, x
+    )
+
+    def loss(params):
+        output = network.apply(params, noise_label, x)
+        return jnp.sum(jnp.square(output - 1)), output
+
+    gradient, output = compiled(jax.grad(loss, has_aux=True))(params)
+    assert output.shape == x.shape and not np.any(output)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+    assert any(np.any(leaf) for leaf in jax.tree.leaves(gradient))
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("size", [28, 33])
+def test_every_variant_keeps_any_size(name, size):
+    network = small(**{"multipliers": (1, 1, 2, 2), "out_channels": 2} | VARIANTS[name])
+    output = jax.eval_shape(network.init_with_output, jax.random.key(0), jnp.ones(1), jnp.ones((1, size, size, 5)))[0]
+    assert output.shape == (1, size, size, 2)
+
+
+def test_recomputing_blocks_changes_nothing():
+    x, noise_label = jax.random.normal(jax.random.key(0), (2, 8, 8, 1)), jnp.array([1.0, 50.0])
+    options = dict(attention=(8,), dropout=0.3)
+    params = randomised(small(**options), noise_label, x)
+    rngs = {"dropout": jax.random.key(3)}
+
+    def output_and_gradient(remat):
+        def loss(params):
+            output = small(**options, remat=remat).apply(params, noise_label, x, deterministic=False, rngs=rngs)
+            return jnp.sum(jnp.square(output)), output
+
+        return compiled(jax.value_and_grad(loss, has_aux=True))(params)
+
+    for found, expected in zip(*map(jax.tree.leaves, map(output_and_gradient, ("block", "none"))), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_output_is_divided_by_the_noise_level():
+    """By the label itself, or by the level that the label counts."""
+    x, noise_label = jax.random.normal(jax.random.key(0), (3, 8, 8, 1)), jnp.array([0.0, 4.0, 9.0])
+    params = randomised(small(), noise_label, x)
+    plain = apply(small(), params, noise_label, x)
+    divided = apply(small(output_divisor=(50.0, 0.01, 10)), params, noise_label, x)
+    levels = np.geomspace(50.0, 0.01, 10)[[0, 4, 9]]
+    np.testing.assert_allclose(divided * levels[:, None, None, None], plain, rtol=1e-3, atol=1e-4)
+    by_label = apply(small(output_divisor="label"), params, noise_label + 1, x)
+    np.testing.assert_allclose(by_label[1] * 5, apply(small(), params, noise_label + 1, x)[1], rtol=1e-3, atol=1e-4)
+
+
+def test_images_of_another_range_are_centred():
+    x, noise_label = jax.random.uniform(jax.random.key(0), (2, 8, 8, 1)), jnp.ones(2)
+    params = randomised(small(), noise_label, x)
+    found = apply(small(data_range=(0.0, 1.0)), params, noise_label, x)
+    np.testing.assert_allclose(found, apply(small(), params, noise_label, 2 * x - 1), rtol=1e-4, atol=1e-5)
 
 
 def test_every_weight_has_a_finite_gradient():
@@ -113,11 +182,12 @@ def test_fourier_frequencies_are_not_trained():
 
 
 def test_bfloat16_computes_nearly_the_same_with_float32_parameters():
-    network, x = small(attention=(8,)), jax.random.normal(jax.random.key(0), (2, 8, 8, 1))
+    options = dict(attention=(8,), conditioning="scale_shift", progressive_output="output_skip")
+    network, x = small(**options), jax.random.normal(jax.random.key(0), (2, 8, 8, 1))
     params = randomised(network, jnp.ones(2), x)
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params))
     exact = apply(network, params, jnp.ones(2), x)
-    rounded = apply(small(attention=(8,), dtype=jnp.bfloat16), params, jnp.ones(2), x)
+    rounded = apply(small(**options, dtype=jnp.bfloat16), params, jnp.ones(2), x)
     assert rounded.dtype == jnp.float32
     assert 0 < np.abs(rounded - exact).max() < 0.1 * exact.std()
 
@@ -138,6 +208,16 @@ def test_dropout_acts_only_in_training():
         ({"blocks": 0}, "blocks"),
         ({"multipliers": ()}, "multipliers"),
         ({"heads": 3}, "heads"),
+        ({"resampling": "fir"}, "resampling"),
+        ({"progressive_input": "skip"}, "input_skip"),
+        ({"progressive_output": "skip"}, "output_skip"),
+        ({"conditioning": "adaptive"}, "conditioning"),
+        ({"skip_projection": "all"}, "skip_projection"),
+        ({"output_divisor": "sigma"}, "output_divisor"),
+        ({"data_range": (1.0, 1.0)}, "data_range"),
+        ({"embedding": "none", "num_classes": 2}, "num_classes"),
+        ({"class_embedding": "table", "num_classes": 2}, "class_embedding"),
+        ({"remat": "all"}, "remat"),
     ],
 )
 def test_wrong_options_are_named(options, words):
