@@ -5,7 +5,7 @@ The core is imported here; `networks`, `inverse`, `training`, `data`, `evaluatio
 
 import importlib
 
-from sgm_jax import divergence, likelihood, objectives, sampling, score, sde
+from sgm_jax import bounds, divergence, likelihood, objectives, sampling, score, sde
 from sgm_jax.divergence import Exact, Hutchinson
 from sgm_jax.likelihood import decode, encode, interpolate, log_likelihood
 from sgm_jax.objectives import (
