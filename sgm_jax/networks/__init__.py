@@ -1,11 +1,8 @@
 """Networks: flax.linen modules `(noise label, x, label) -> array` that know no SDE."""
 
-<<<<<<< HEAD
+from sgm_jax.networks.conservative import Conservative as Conservative
 from sgm_jax.networks.dit import DIT_SIZES as DIT_SIZES
 from sgm_jax.networks.dit import DiT as DiT
-=======
-from sgm_jax.networks.conservative import Conservative as Conservative
->>>>>>> objectives
 from sgm_jax.networks.mlp import MLP as MLP
 from sgm_jax.networks.refinenet import RefineNet as RefineNet
 from sgm_jax.networks.refinenet import ncsn as ncsn
