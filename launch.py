@@ -6,7 +6,7 @@ import sys
 from absl import flags, logging
 from ml_collections import config_flags
 
-MODES = ("run", "train", "sample", "likelihood", "inverse", "evaluate")
+MODES = ("run", "train", "sample", "fit", "likelihood", "inverse", "evaluate")
 HELP = f"""usage: python launch.py [--config=FILE[:smoke]] [--workdir=FOLDER] [--mode=MODE] [--config.FIELD=VALUE ...]
 
   --config   experiment to run                            (configs/mnist.py; ':smoke' is a one-minute version)
@@ -14,10 +14,12 @@ HELP = f"""usage: python launch.py [--config=FILE[:smoke]] [--workdir=FOLDER] [-
   --mode     {", ".join(MODES)}
                run         train, sample, score and write <workdir>/report/index.html
                train       train, or go on from the newest checkpoint in the workdir
+               fit         fit the sampler's steps to the model -> fitted_<solver>_<steps>.npz
                sample      draw samples                         -> samples.npz, samples.png
                likelihood  bits per dimension of held-out data  -> likelihood.json
                inverse     inpaint held-out data                -> inverse.npz, inpainting.png
                evaluate    quality of samples                   -> quality.json
+                           (accuracy of a classifier            -> accuracy.json)
   --config.FIELD=VALUE  overrides one field, e.g. --config.train.steps=500 (configs/default.py lists them all)
 
 Ctrl-C and SIGTERM save a checkpoint first; the same command then goes on where it stopped.
@@ -48,17 +50,20 @@ def main(argv: list[str]) -> int:
     workdir = pathlib.Path(workdir or pathlib.Path("runs") / pathlib.Path(config_file.split(":")[0]).stem)
 
     from sgm_jax import modes, run
-    from sgm_jax.experiment import Experiment
+    from sgm_jax.fitted import FitMismatch
+    from sgm_jax.naming import choose
     from sgm_jax.training import CheckpointMismatch, TrainingDiverged
 
     try:
         modes.check_workdir(workdir)
-        experiment = Experiment.from_config(config)
+        kind, tasks = choose("objective", config.objective, run.OBJECTIVES)
+        task = choose(f"--mode for objective {config.objective!r}", mode, tasks)
+        experiment = kind.from_config(config)
     except (ValueError, OSError) as error:
         return fail(str(error))
     try:
-        return run.MODES[mode](experiment, workdir)
-    except (CheckpointMismatch, TrainingDiverged, FileNotFoundError, modes.Unsuitable) as error:
+        return task(experiment, workdir)
+    except (CheckpointMismatch, FitMismatch, TrainingDiverged, FileNotFoundError, modes.Unsuitable) as error:
         return fail(str(error))
     except OSError as error:
         return fail(f"{error}; the last checkpoint in {workdir} is kept")

@@ -6,8 +6,9 @@ use.
 
 import importlib
 
-from sgm_jax import likelihood, objectives, sampling, score, sde
-from sgm_jax.likelihood import Exact, Hutchinson, decode, encode, interpolate, log_likelihood
+from sgm_jax import bounds, divergence, energy, likelihood, objectives, sampling, score, sde
+from sgm_jax.divergence import Exact, Hutchinson
+from sgm_jax.likelihood import decode, encode, interpolate, log_likelihood
 from sgm_jax.objectives import (
     EDMWeighting,
     LogNormalTimes,

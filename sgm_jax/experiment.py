@@ -8,19 +8,21 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
-from jaxtyping import Array, PyTree
+from jaxtyping import Array, Int, PyTree
 from ml_collections import ConfigDict
+from numpy.typing import NDArray
 
 from sgm_jax import data as datasets
-from sgm_jax import inverse, objectives, sampling, sde
+from sgm_jax import guidance, inverse, objectives, sampling, sde
 from sgm_jax.naming import choose, construct, set_options
-from sgm_jax.networks import MLP, UNet, ncsn, ncsnv2, ncsnv2_deeper, ncsnv2_deepest
+from sgm_jax.networks import MLP, DiT, UNet, VDMUNet, ncsn, ncsnv2, ncsnv2_deeper, ncsnv2_deepest
 from sgm_jax.samplers import make_solver
 from sgm_jax.scaling import Scaling
 from sgm_jax.score import PREDICTIONS as SCORE_PREDICTIONS
 from sgm_jax.score import AbstractPrediction, NetworkScore, level_score
-from sgm_jax.shapes import PRNGKey
+from sgm_jax.shapes import PRNGKey, ScoreFn
 from sgm_jax.training import Schedule, TrainState, init_state, make_train_step
 from sgm_jax.training.optimizers import OPTIMIZERS, SCHEDULES, with_clipping
 
@@ -33,12 +35,14 @@ SDES = {
     "vp": sde.VP,
 }
 NETWORKS = {
+    "dit": DiT,
     "mlp": MLP,
     "ncsn": ncsn,
     "ncsnv2": ncsnv2,
     "ncsnv2_deeper": ncsnv2_deeper,
     "ncsnv2_deepest": ncsnv2_deepest,
     "unet": UNet,
+    "vdm": VDMUNet,
 }
 # The last one is of use only with the noise levels of its network, so it has no name outside a config.
 PREDICTIONS = SCORE_PREDICTIONS | {"level_score": level_score}
@@ -126,6 +130,8 @@ class Experiment:
             )
         if not 0 <= train.ema_rate < 1:
             raise ValueError(f"train.ema_rate must be in [0, 1), got {train.ema_rate}")
+        if not 0 <= train.label_dropout <= 1:
+            raise ValueError(f"train.label_dropout must be in [0, 1], got {train.label_dropout}")
         schedule = Schedule(train.steps, train.log_every, train.eval_every, train.checkpoint_every)
         learning_rate = choose("optimizer.schedule", config.optimizer.schedule, SCHEDULES)(
             config.optimizer.learning_rate, config.optimizer.warmup, train.steps
@@ -144,18 +150,27 @@ class Experiment:
         _check_sampling(config, parts["sde"])
         options = {k: v for k, v in config.data.items() if k not in ("name", "low", "high") and v is not None}
         dataset = datasets.load(config.data.name, **options)
-        network = build("network", config.network, NETWORKS)
-        _check_rank(config.network.name, dataset.shape)
         return cls(
             config=config,
             dataset=dataset,
             scaling=Scaling(dataset.levels, config.data.low, config.data.high),
-            network=network,
+            network=cls.make_network(config, dataset),
             learning_rate=learning_rate,
             optimizer=with_clipping(optimizer, config.optimizer.clip),
             schedule=schedule,
             **parts,
         )
+
+    @staticmethod
+    def make_network(config: ConfigDict, dataset: datasets.Dataset) -> Any:
+        """Build the network that the config names.
+
+        Raises:
+            ValueError: if it is unknown or does not suit the data.
+        """
+        _check_rank(config.network.name, dataset.shape)
+        _check_labels(config, dataset)
+        return build("network", config.network, NETWORKS)
 
     def init(self) -> TrainState:
         """Return the initial training state, a function of the config's seed alone."""
@@ -164,15 +179,26 @@ class Experiment:
         params = self.network.init(jax.random.key(self.config.seed), *inputs)["params"]
         return init_state(params, self.optimizer)
 
-    def apply(self, params: PyTree, label: Array, x: Array, dropout_key: PRNGKey | None = None) -> Array:
-        """Evaluate the network; with a `dropout_key` as in training, without as in use."""
-        if dropout_key is None:
-            return self.network.apply({"params": params}, label, x)
-        return self.network.apply({"params": params}, label, x, deterministic=False, rngs={"dropout": dropout_key})
+    @property
+    def num_classes(self) -> int:
+        """Number of classes that the network is told of, 0 for an unconditional network."""
+        return self.config.network.num_classes or 0
 
-    def score_fn(self, params: PyTree) -> NetworkScore:
-        """Return the score function of the network with `params`."""
-        return NetworkScore(self.sde, self.prediction, jax.tree_util.Partial(self._apply, params))
+    def apply(
+        self,
+        params: PyTree,
+        noise_label: Array,
+        x: Array,
+        label: Int[Array, " b"] | None = None,
+        dropout_key: PRNGKey | None = None,
+    ) -> Array:
+        """Evaluate the network; with a `dropout_key` as in training, without as in use."""
+        training = {} if dropout_key is None else {"deterministic": False, "rngs": {"dropout": dropout_key}}
+        return self.network.apply({"params": params}, noise_label, x, label, **training)
+
+    def score_fn(self, params: PyTree, label: Int[Array, " b"] | None = None) -> NetworkScore:
+        """Return the score function of the network with `params`, given classes [b] or none."""
+        return NetworkScore(self.sde, self.prediction, jax.tree_util.Partial(self._apply, params, label=label))
 
     @functools.cached_property
     def _apply(self) -> Callable:
@@ -182,12 +208,29 @@ class Experiment:
     def loss(self, key: PRNGKey, params: PyTree, batch: dict[str, Array]) -> Array:
         """Return the training loss of each example [b], per dimension."""
         dropout_key, *keys = jax.random.split(key, 4)
-        network = functools.partial(self.apply, params, dropout_key=dropout_key)
+        label = self.drop_labels(jax.random.fold_in(dropout_key, 0), self.labels(batch))
+        network = functools.partial(self.apply, params, label=label, dropout_key=dropout_key)
         return self._loss(keys, network, batch, self.augmentation)
 
     def held_out_loss(self, key: PRNGKey, params: PyTree, batch: dict[str, Array]) -> Array:
-        """Return the loss of each example [b] without dropout and augmentation."""
-        return self._loss(jax.random.split(key, 3), functools.partial(self.apply, params), batch, identity)
+        """Return the loss of each example [b], given its class where there is one, without dropout and augmentation."""
+        network = functools.partial(self.apply, params, label=self.labels(batch))
+        return self._loss(jax.random.split(key, 3), network, batch, identity)
+
+    def labels(self, batch: dict[str, Array]) -> Int[Array, " b"] | None:
+        """Return the classes [b] that the network is told of a batch, None for an unconditional network."""
+        return jnp.asarray(batch["label"]) if self.num_classes else None
+
+    def drop_labels(self, key: PRNGKey, label: Int[Array, " b"] | None) -> Int[Array, " b"] | None:
+        """Replace each label by "no label" with probability `train.label_dropout`.
+
+        References:
+            Ho and Salimans, Classifier-Free Diffusion Guidance, 2022, algorithm 1.
+        """
+        if label is None:
+            return None
+        dropped = jax.random.bernoulli(key, self.config.train.label_dropout, label.shape)
+        return jnp.where(dropped, self.num_classes, label)
 
     def _loss(self, keys, network, batch, augmentation):
         bins, augment, loss = keys
@@ -214,33 +257,52 @@ class Experiment:
         )
 
     def sampler(self) -> dict[str, Any]:
-        """Return the options of `sgm_jax.sample` that the config's `sampling` section stands for."""
-        section = self.config.sampling
-        options = {"solver": make_solver(section, self.sde), "final": section.final}
-        options |= {name: section[name] for name in ("steps", "rtol", "atol")}
-        if section.steps is not None:
-            options["schedule"] = _schedule(section)
-        return options
+        """Return the options of `sgm_jax.sample` that the config's `sampling` section stands for.
 
-    def process(self, params: PyTree) -> sampling.AbstractProcess:
-        """Return the process that the config's `sampling` section names, with the network's score."""
+        Where its schedule is to be fitted, they are those that the fit starts from.
+        """
+        section, levels = self.config.sampling, _levels(self.config, self.sde)
+        options = {"solver": make_solver(section, self.sde, levels), "final": section.final, "schedule": levels}
+        return options | {name: section[name] for name in ("rtol", "atol")}
+
+    def sampling_labels(self, count: int) -> np.ndarray | None:
+        """Return the classes [count] that the config's `sampling` section asks for, None for no label."""
+        label = self.config.sampling.label
+        if label is None:
+            return None
+        return np.arange(count) % self.num_classes if label == "balanced" else np.full(count, label)
+
+    def guided_score_fn(self, params: PyTree, label: Int[Array, " b"] | None = None) -> ScoreFn:
+        """Return the score function given classes [b] or none, with the guidance of the `sampling` section."""
+        scale = self.config.sampling.guidance
+        if label is None or scale == 1:
+            return self.score_fn(params, label)
+        return guidance.classifier_free(self.score_fn(params, label), self.score_fn(params), scale)
+
+    def process(self, params: PyTree, label: Int[Array, " b"] | None = None) -> sampling.AbstractProcess:
+        """Return the process that the config's `sampling` section names, with the network's score given `label` [b]."""
         process = choose("sampling.process", self.config.sampling.process, PROCESSES)
         options = {"eta": self.config.sampling.eta} if process is sampling.ReverseSDE else {}
-        score = self.score_fn(params)
+        score = self.guided_score_fn(params, label)
         rule = THRESHOLDS[self.config.sampling.threshold]
         if rule is not None:
             score = sampling.threshold(self.sde, score, rule(low=self.scaling.low, high=self.scaling.high))
         return process(self.sde, score, **options)
 
 
-def _schedule(section: ConfigDict) -> Callable:
-    function = choose("sampling.schedule", section.schedule, SCHEDULE_FUNCTIONS)
+def _levels(config: ConfigDict, sde: sde.AbstractSDE) -> NDArray | None:
+    """Return the noise levels of fixed steps [steps + 1], those a fit starts from where they are to be fitted."""
+    section = config.sampling
+    if section.steps is None:
+        return None
+    start = choose("fit.start", config.fit.start, SCHEDULE_FUNCTIONS)
+    function = choose("sampling.schedule", section.schedule, SCHEDULE_FUNCTIONS | {"fitted": start})
     options = {key: section[key] for key in ("rho", "s_min", "s_max", "t_min")}
     # The solver may have a data_scale too; it is the schedule's only where the schedule takes it.
     if "data_scale" in inspect.signature(function).parameters:
         options["data_scale"] = section.data_scale
     function = functools.partial(function, **set_options(f"sampling.schedule {section.schedule!r}", function, options))
-    return sampling.then_zero(function) if section.to_zero else function
+    return (sampling.then_zero(function) if section.to_zero else function)(sde, section.steps)
 
 
 def _check_sampling(config: ConfigDict, sde: sde.AbstractSDE) -> None:
@@ -260,13 +322,28 @@ def _check_sampling(config: ConfigDict, sde: sde.AbstractSDE) -> None:
         *counts,
         ("likelihood.probes", config.likelihood.probes),
         ("inverse.steps", config.inverse.steps),
+        ("fit.count", config.fit.count),
+        ("fit.iterations", config.fit.iterations),
     ]:
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
     # What `sample` would say after the training it says now.
     process = choose("sampling.process", section.process, PROCESSES)(sde, lambda t, x: x)
-    sampling.fit_solver(process, make_solver(section, sde), section.rtol, section.atol)
-    sampling.resolve_levels(sde, _schedule(section), section.steps, section.rtol is not None)
+    levels = _levels(config, sde)
+    sampling.fit_solver(process, make_solver(section, sde, levels), section.rtol, section.atol)
+    sampling.resolve_levels(sde, levels, section.steps, section.rtol is not None)
+    if section.schedule == "fitted":
+        if section.process != "probability_flow" or section.steps is None:
+            raise ValueError(
+                "sampling.schedule 'fitted' needs process 'probability_flow' and a number of steps, got process "
+                f"{section.process!r} and steps {section.steps}"
+            )
+        final = "none" if section.to_zero else "tweedie"
+        if section.final != final:
+            raise ValueError(
+                f"sampling.schedule 'fitted' with to_zero={section.to_zero} needs final {final!r}, got "
+                f"{section.final!r}"
+            )
 
 
 def _check_rank(name: str, shape: tuple[int, ...]) -> None:
@@ -274,3 +351,20 @@ def _check_rank(name: str, shape: tuple[int, ...]) -> None:
     wanted, rank = ("vectors [d]", 1) if name == "mlp" else ("images [h, w, c]", 3)
     if len(shape) != rank:
         raise ValueError(f"network {name!r} works on {wanted}, got data of shape {shape}")
+
+
+def _check_labels(config: ConfigDict, dataset: datasets.Dataset) -> None:
+    """Check that network, data and sampling agree about the classes."""
+    classes, label = config.network.num_classes or 0, config.sampling.label
+    if classes and dataset.num_classes is None:
+        raise ValueError(f"network.num_classes needs data with labels, got {classes} for {dataset.name!r} without")
+    if classes and classes != dataset.num_classes:
+        raise ValueError(f"network.num_classes must be the data's {dataset.num_classes} classes, got {classes}")
+    if label is None and config.sampling.guidance != 1:
+        raise ValueError(f"sampling.guidance needs a sampling.label, got guidance={config.sampling.guidance} without")
+    if label is None:
+        return
+    if not classes:
+        raise ValueError(f"sampling.label needs a network with num_classes, got {label!r} for one without")
+    if label != "balanced" and not (type(label) is int and 0 <= label < classes):
+        raise ValueError(f"sampling.label must be None, 'balanced' or a class in [0, {classes}), got {label!r}")

@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from sgm_jax import data as datasets
-from sgm_jax import evaluation, inverse, likelihood, report, sampling
+from sgm_jax import evaluation, fitted, inverse, likelihood, report, sampling
 from sgm_jax.experiment import Experiment
 from sgm_jax.sampling import Angle, Langevin, PredictorCorrector
 from sgm_jax.shapes import per_example_keys
@@ -20,7 +20,7 @@ from sgm_jax.training import train as train_loop
 from sgm_jax.training.checkpoint import to_json
 
 # Streams of randomness, each a function of the config's seed alone.
-TRAINING_DATA, HELD_OUT, SAMPLES, LIKELIHOOD, INVERSE, CLASSIFIER, FILM, LATENTS = range(8)
+TRAINING_DATA, HELD_OUT, SAMPLES, LIKELIHOOD, INVERSE, CLASSIFIER, FILM, LATENTS, CALIBRATION = range(9)
 
 
 class Unsuitable(ValueError):
@@ -109,15 +109,16 @@ def train_to_end(experiment: Experiment, workdir: pathlib.Path) -> bool:
 # ---------------------------------------------------------------------------------------------------- sampling
 
 
-def draw(experiment: Experiment, params: Any, count: int) -> np.ndarray:
+def draw(experiment: Experiment, workdir: pathlib.Path, params: Any, count: int) -> np.ndarray:
     """Draw `count` samples as raw data, in batches whose size changes nothing but memory."""
     section = experiment.config.sampling
-    process, options = experiment.process(params), experiment.sampler()
+    label, options = experiment.sampling_labels(count), fitted.sampler(experiment, workdir)
     keys = per_example_keys(stream(experiment, SAMPLES), count)
     parts = []
     for start in tqdm(range(0, count, section.batch_size), desc="sampling", unit="batch", disable=None):
         # A last, smaller batch is filled up so that the compiled sampler serves it too.
         index = np.minimum(np.arange(start, start + section.batch_size), count - 1)
+        process = experiment.process(params, None if label is None else jnp.asarray(label[index]))
         out = sampling.sample(keys[index], process, (len(index), *experiment.dataset.shape), **options)
         parts.append(np.asarray(experiment.scaling.to_raw(out.x)))
     return np.concatenate(parts)[:count]
@@ -125,25 +126,39 @@ def draw(experiment: Experiment, params: Any, count: int) -> np.ndarray:
 
 def sample(experiment: Experiment, workdir: pathlib.Path) -> int:
     """Draw samples into `samples.npz` (and `samples.png`); returns the exit code."""
-    save_samples(draw(experiment, parameters(experiment, workdir), experiment.config.sampling.count), workdir)
+    samples = draw(experiment, workdir, parameters(experiment, workdir), experiment.config.sampling.count)
+    save_samples(samples, experiment.sampling_labels(len(samples)), workdir)
     return 0
 
 
-def save_samples(samples: np.ndarray, workdir: pathlib.Path) -> None:
-    """Write samples to the run's folder."""
-    np.savez_compressed(workdir / "samples.npz", x=samples)
+def save_samples(samples: np.ndarray, label: np.ndarray | None, workdir: pathlib.Path) -> None:
+    """Write samples, and the classes they were drawn for where there are any, to the run's folder."""
+    np.savez_compressed(workdir / "samples.npz", x=samples, **({} if label is None else {"label": label}))
     if samples.ndim == 4:
         report.save_png(workdir / "samples.png", report.grid(samples[:100]))
     print(f"{len(samples)} samples in {workdir / 'samples.npz'}")
+
+
+# ------------------------------------------------------------------------------------------------------ fitting
+
+
+def fit(experiment: Experiment, workdir: pathlib.Path) -> int:
+    """Fit the config's sampler to the network and write it to `fitted_<solver>_<steps>.npz`; returns the exit code."""
+    schedule = experiment.config.sampling.schedule
+    if schedule != "fitted":
+        raise Unsuitable(f"mode 'fit' needs --config.sampling.schedule=fitted, got {schedule!r}")
+    fitted.fit(stream(experiment, CALIBRATION), experiment, workdir, parameters(experiment, workdir))
+    return 0
 
 
 # -------------------------------------------------------------------------------------------------- likelihood
 
 
 def measure_likelihood(experiment: Experiment, params: Any) -> dict[str, Any]:
-    """Compute bits per dimension of held-out data, uniformly dequantised."""
+    """Compute bits per dimension of held-out data, given their classes where there are any, uniformly dequantised."""
     section = experiment.config.likelihood
-    held_out = held_out_batch(experiment, section.count)["x"]
+    batch = held_out_batch(experiment, section.count)
+    held_out, label = batch["x"], experiment.labels(batch)
     count = len(held_out)
     bin_key, probe_key = jax.random.split(stream(experiment, LIKELIHOOD))
     keys = per_example_keys(probe_key, count)
@@ -154,7 +169,7 @@ def measure_likelihood(experiment: Experiment, params: Any) -> dict[str, Any]:
         out = likelihood.log_likelihood(
             keys[index],
             experiment.sde,
-            experiment.score_fn(params),
+            experiment.score_fn(params, None if label is None else label[index]),
             x[index],
             divergence=likelihood.Hutchinson(section.probes),
             chart=Angle(section.data_scale),
@@ -195,16 +210,21 @@ def save_likelihood(result: dict[str, Any], workdir: pathlib.Path) -> None:
 
 
 def inpaint(experiment: Experiment, params: Any) -> dict[str, np.ndarray]:
-    """Complete held-out images: raw `original` [k, ...], `masked` [k, ...], `restored` [k, draws, ...]."""
+    """Complete held-out images, given their classes where there are any.
+
+    Returns:
+        Raw `original` [k, ...], `masked` [k, ...], `restored` [k, draws, ...].
+    """
     section = experiment.config.inverse
-    original = held_out_batch(experiment, section.count)["x"]
+    batch = held_out_batch(experiment, section.count)
+    original, label = batch["x"], experiment.labels(batch)
     known = experiment.scaling.to_model(jnp.asarray(np.repeat(original, section.draws, axis=0)))
     mask_key, key = jax.random.split(stream(experiment, INVERSE))
     mask = inverse.MASKS[section.mask](mask_key, original.shape[1:])
     out = inverse.inpaint(
         key,
         experiment.sde,
-        experiment.score_fn(params),
+        experiment.score_fn(params, None if label is None else jnp.repeat(label, section.draws)),
         known,
         mask,
         solver=PredictorCorrector(corrector=Langevin(section.snr, section.corrector_steps)),
@@ -242,8 +262,14 @@ def measure_quality(experiment: Experiment, samples: np.ndarray) -> dict[str, An
     classifier = evaluation.train_classifier(
         stream(experiment, CLASSIFIER), training["x"], training["label"], classes=experiment.dataset.num_classes
     )
+    samples = samples[: len(held_out["x"])]
     return evaluation.quality(
-        classifier, samples[: len(held_out["x"])], training["x"], held_out["x"], held_out["label"]
+        classifier,
+        samples,
+        training["x"],
+        held_out["x"],
+        held_out["label"],
+        sample_labels=experiment.sampling_labels(len(samples)),
     )
 
 
@@ -251,7 +277,7 @@ def evaluate(experiment: Experiment, workdir: pathlib.Path) -> int:
     """Score fresh samples into `quality.json`; returns the exit code."""
     if not is_labelled(experiment):
         raise Unsuitable("mode 'evaluate' needs images with labels, on which it trains a classifier")
-    samples = draw(experiment, parameters(experiment, workdir), experiment.config.sampling.count)
+    samples = draw(experiment, workdir, parameters(experiment, workdir), experiment.config.sampling.count)
     save_quality(measure_quality(experiment, samples), workdir)
     return 0
 
@@ -263,11 +289,13 @@ def save_quality(result: dict[str, Any], workdir: pathlib.Path) -> None:
         f"Fréchet distance {result['frechet']:.1f} (real held-out data: {result['frechet_floor']:.1f}), confident "
         f"{result['confident']:.0%} (real: {result['confident_floor']:.0%}), smallest class "
         f"{min(result['class_shares']):.1%}"
+        + (f", of the class asked for {result['class_accuracy']:.1%}" if "class_accuracy" in result else "")
     )
 
 
 MODES = {
     "train": train,
+    "fit": fit,
     "sample": sample,
     "likelihood": measure,
     "inverse": invert,

@@ -17,6 +17,8 @@ def quality(
     data: UInt8[np.ndarray, "m h w c"],
     heldout: UInt8[np.ndarray, "k h w c"],
     heldout_labels: Int[np.ndarray, " k"],
+    *,
+    sample_labels: Int[np.ndarray, " n"] | None = None,
 ) -> dict[str, Any]:
     """Judge samples by a classifier, with held-out data as the yardstick.
 
@@ -29,6 +31,7 @@ def quality(
         data: the training data, uint8 [m, h, w, c].
         heldout: data kept from model and classifier, uint8 [k, h, w, c].
         heldout_labels: their classes, [k].
+        sample_labels: the classes that the samples were drawn for, [n].
 
     Returns:
         A dict of:
@@ -36,6 +39,7 @@ def quality(
             confident, confident_floor: share whose likeliest class has a probability above 0.9.
             class_shares, class_shares_real: share of each class as classified, [classes].
             accuracy: of the classifier on the held-out data.
+            class_accuracy: share of samples classified as what they were drawn for, where `sample_labels` says that.
             samples, heldout: how many there were.
     """
     features, probabilities = classifier(samples)
@@ -46,7 +50,7 @@ def quality(
     def shares(probabilities):
         return np.bincount(probabilities.argmax(1), minlength=classifier.classes) / len(probabilities)
 
-    return {
+    result = {
         "frechet": frechet_distance(features[:count], data_features),
         "frechet_floor": frechet_distance(real_features[:count], data_features),
         "confident": float((probabilities.max(1) > CONFIDENT).mean()),
@@ -57,3 +61,6 @@ def quality(
         "samples": len(samples),
         "heldout": len(heldout),
     }
+    if sample_labels is not None:
+        result["class_accuracy"] = float((probabilities.argmax(1) == sample_labels).mean())
+    return result

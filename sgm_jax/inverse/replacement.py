@@ -51,7 +51,7 @@ def inpaint(
     Args:
         key: one PRNG key, or one an example [b].
         sde: the forward SDE.
-        score_fn: `score_fn(t, x)` of the unconditional model.
+        score_fn: `score_fn(t, x)` of a model that knows nothing of the mask.
         known: data [b, ...], in data units; ignored where `mask` is 0.
         mask: 1 where the data are known, 0 elsewhere; broadcasts against `known`.
         solver: as in `sample`; a `PredictorCorrector` on the reverse SDE unless given.

@@ -205,8 +205,8 @@ def _inpainting(report: Report, directory: pathlib.Path):
     table = np.concatenate(columns, 1)
     picture = _grid(directory, "inpainting.png", table.reshape(-1, *table.shape[2:]), table.shape[1], "inpainting", 560)
     text = (
-        "Left the real image, then what the model was shown, then its completions: the unconditional model, "
-        "never trained for this, with the known pixels imposed at every step."
+        "Left the real image, then what the model was shown, then its completions. It was "
+        "never trained for this: the known pixels are imposed at every step of its sampling."
     )
     return "Inpainting", text, picture
 
@@ -236,6 +236,8 @@ def _quality(report: Report, directory: pathlib.Path):
         ("accuracy of the classifier", f"{q['accuracy']:.1%}", "on held-out images"),
         ("smallest class", f"{np.min(q['class_shares']):.1%}", "share of the samples in the rarest class"),
     ]
+    if "class_accuracy" in q:
+        rows.append(("class accuracy", f"{q['class_accuracy']:.1%}", "share classified as the class asked for"))
     chart = charts.class_shares(np.asarray(q["class_shares"], float), np.asarray(q["class_shares_real"], float))
     body = _table(rows, ("figure", "value", "meaning")) + _picture(
         directory, "classes.png", chart, "class shares", "chart"
