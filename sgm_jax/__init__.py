@@ -39,10 +39,12 @@ _ROOMS = ("convert", "data", "evaluation", "experiment", "inverse", "modes", "ne
 
 
 def __getattr__(name: str):
+    if name == "pretrained":
+        return importlib.import_module("sgm_jax.convert.shipped").pretrained
     if name in _ROOMS:
         return importlib.import_module(f"sgm_jax.{name}")
     raise AttributeError(f"module 'sgm_jax' has no attribute {name!r}")
 
 
 def __dir__():
-    return [*globals(), *_ROOMS]
+    return [*globals(), *_ROOMS, "pretrained"]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from sgm_jax import data as datasets
 from sgm_jax import guidance, inverse, objectives, sampling, sde
+from sgm_jax.convert import Pretrained
 from sgm_jax.naming import choose, construct, set_options
 from sgm_jax.networks import MLP, DiT, UNet, VDMUNet, ncsn, ncsnv2, ncsnv2_deeper, ncsnv2_deepest
 from sgm_jax.samplers import make_solver
@@ -114,8 +115,13 @@ class Experiment:
     schedule: Schedule
 
     @classmethod
-    def from_config(cls, config: ConfigDict) -> "Experiment":
+    def from_config(cls, config: ConfigDict, pretrained: Pretrained | None = None) -> "Experiment":
         """Build everything a config names.
+
+        Args:
+            config: the config.
+            pretrained: what network, SDE, prediction and scaling are taken from, in place of the config's; the data
+                too where the config's `data.name` is "none": their shape is known then, but there are no examples.
 
         Raises:
             ValueError: if a name, option or number in the config is not allowed, or the data are not usable.
@@ -147,14 +153,31 @@ class Experiment:
             times=build("times", times, TIMES),
             augmentation=choose("train.augmentation", train.augmentation, AUGMENTATIONS),
         )
+        if pretrained is not None:
+            parts |= dict(sde=pretrained.sde, prediction=pretrained.prediction)
+            config = config.copy_and_resolve_references()
+            config.network.num_classes = getattr(pretrained.network, "num_classes", 0)
         _check_sampling(config, parts["sde"])
         options = {k: v for k, v in config.data.items() if k not in ("name", "low", "high") and v is not None}
-        dataset = datasets.load(config.data.name, **options)
+        if pretrained is None:
+            dataset = datasets.load(config.data.name, **options)
+            network = cls.make_network(config, dataset)
+            scaling = Scaling(dataset.levels, config.data.low, config.data.high)
+        else:
+            network, scaling = pretrained.network, pretrained.scaling
+            dataset = datasets.absent(pretrained.shape, scaling.levels)
+            if config.data.name != dataset.name:
+                dataset = datasets.load(config.data.name, **options)
+            if (dataset.shape, dataset.levels) != (pretrained.shape, scaling.levels):
+                raise ValueError(
+                    f"data must have the network's shape {pretrained.shape} and {scaling.levels} levels, got "
+                    f"{dataset.name!r} with {dataset.shape} and {dataset.levels}"
+                )
         return cls(
             config=config,
             dataset=dataset,
-            scaling=Scaling(dataset.levels, config.data.low, config.data.high),
-            network=cls.make_network(config, dataset),
+            scaling=scaling,
+            network=network,
             learning_rate=learning_rate,
             optimizer=with_clipping(optimizer, config.optimizer.clip),
             schedule=schedule,

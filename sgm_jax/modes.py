@@ -12,6 +12,8 @@ from tqdm import tqdm
 
 from sgm_jax import data as datasets
 from sgm_jax import evaluation, fitted, inverse, likelihood, report, sampling
+from sgm_jax.convert import Pretrained, load
+from sgm_jax.convert.pretrained import FILE
 from sgm_jax.experiment import Experiment
 from sgm_jax.sampling import Angle, Langevin, PredictorCorrector
 from sgm_jax.shapes import per_example_keys
@@ -57,19 +59,66 @@ def stream(experiment: Experiment, number: int) -> jax.Array:
 
 
 def held_out_batch(experiment: Experiment, count: int) -> dict[str, np.ndarray]:
-    """Return the first `count` held-out examples (or all there are) as one batch."""
+    """Return the first `count` held-out examples (or all there are) as one batch.
+
+    Raises:
+        Unsuitable: if there are none.
+    """
+    if not len(experiment.dataset.test):
+        raise Unsuitable(f"this mode needs data, got data.name={experiment.dataset.name!r}; set --config.data.name")
     return datasets.gather(experiment.dataset.test, range(min(count, len(experiment.dataset.test))))
 
 
 def parameters(experiment: Experiment, workdir: pathlib.Path) -> Any:
-    """Return the averaged parameters of the newest checkpoint in `workdir`."""
+    """Return the averaged parameters of the newest checkpoint in `workdir`, or those of its `model.safetensors`."""
+    pretrained = stored_model(workdir)
+    if pretrained is not None:
+        return pretrained.params
     with Checkpoints(workdir) as checkpoints:
         return checkpoints.restore(jax.eval_shape(experiment.init))[0].ema_params
+
+
+def stored_model(workdir: pathlib.Path) -> Pretrained | None:
+    """Return the network of `model.safetensors` in `workdir`, None without it or where there is a checkpoint.
+
+    Raises:
+        ValueError: if the file cannot be used.
+    """
+    if not (workdir / FILE).is_file():
+        return None
+    with Checkpoints(workdir) as checkpoints:
+        return None if checkpoints.latest is not None else Pretrained.load(workdir / FILE)
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
     """Write a value as JSON."""
     path.write_text(json.dumps(to_json(value), indent=1) + "\n")
+
+
+# ------------------------------------------------------------------------------------------- files of networks
+
+
+def convert(source: str, format: str | None, config: str | None, workdir: pathlib.Path) -> int:
+    """Write another project's checkpoint as `model.safetensors`; returns the exit code.
+
+    Raises:
+        ValueError: if the checkpoint cannot be converted, or `workdir` has a checkpoint of its own.
+    """
+    with Checkpoints(workdir) as checkpoints:
+        if checkpoints.latest is not None:
+            raise ValueError(
+                f"workdir {str(workdir)!r} must not have a checkpoint of its own, got step {checkpoints.latest}"
+            )
+    load(source, format, config).save(workdir / FILE)
+    print(f"{source} converted to {workdir / FILE}")
+    return 0
+
+
+def export(experiment: Experiment, workdir: pathlib.Path) -> int:
+    """Write the averaged parameters, with all that is needed to use them, as `model.safetensors`."""
+    Pretrained.from_experiment(experiment, parameters(experiment, workdir)).save(workdir / FILE)
+    print(f"network in {workdir / FILE}")
+    return 0
 
 
 # ---------------------------------------------------------------------------------------------------- training
@@ -300,4 +349,5 @@ MODES = {
     "likelihood": measure,
     "inverse": invert,
     "evaluate": evaluate,
+    "export": export,
 }
