@@ -14,7 +14,7 @@ HELP = f"""usage: python launch.py [--config=FILE[:smoke]] [--workdir=FOLDER] [-
   --mode     {", ".join(MODES)}
                run         train, sample, score and write <workdir>/report/index.html
                train       train, or go on from the newest checkpoint in the workdir
-               sample      draw samples                         -> samples.npz, samples.png
+               sample      draw samples                         -> samples.npz, samples.png, samples/index.html
                likelihood  bits per dimension of held-out data  -> likelihood.json
                inverse     inpaint held-out data                -> inverse.npz, inpainting.png
                evaluate    quality of samples                   -> quality.json

@@ -22,6 +22,8 @@ from sgm_jax.training.checkpoint import to_json
 # Streams of randomness, each a function of the config's seed alone.
 TRAINING_DATA, HELD_OUT, SAMPLES, LIKELIHOOD, INVERSE, CLASSIFIER, FILM, LATENTS = range(8)
 
+GRID = 100  # images in the sample grid
+
 
 class Unsuitable(ValueError):
     """The data do not allow what was asked for."""
@@ -125,17 +127,32 @@ def draw(experiment: Experiment, params: Any, count: int) -> np.ndarray:
 
 
 def sample(experiment: Experiment, workdir: pathlib.Path) -> int:
-    """Draw samples into `samples.npz` (and `samples.png`); returns the exit code."""
+    """Draw samples into `samples.npz`, `samples.png` and a page of their own; returns the exit code."""
     samples = draw(experiment, parameters(experiment, workdir), experiment.config.sampling.count)
     save_samples(samples, experiment.sampling_labels(len(samples)), workdir)
+    page = report.write(
+        workdir / "samples",
+        report.Report(
+            title=f"{experiment.config.data.name}: samples",
+            config=experiment.config.to_dict(),
+            **beside_data(experiment, samples),
+        ),
+    )
+    print(f"page: {page}")
     return 0
+
+
+def beside_data(experiment: Experiment, samples: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what a page shows of the samples, and as many held-out examples."""
+    shown = samples[:GRID] if is_image(experiment) else samples
+    return {"samples": shown, "data": held_out_batch(experiment, len(shown))["x"]}
 
 
 def save_samples(samples: np.ndarray, label: np.ndarray | None, workdir: pathlib.Path) -> None:
     """Write samples, and the classes they were drawn for where there are any, to the run's folder."""
     np.savez_compressed(workdir / "samples.npz", x=samples, **({} if label is None else {"label": label}))
     if samples.ndim == 4:
-        report.save_png(workdir / "samples.png", report.grid(samples[:100]))
+        report.save_png(workdir / "samples.png", report.grid(samples[:GRID]))
     print(f"{len(samples)} samples in {workdir / 'samples.npz'}")
 
 
