@@ -6,7 +6,7 @@ import sys
 from absl import flags, logging
 from ml_collections import config_flags
 
-MODES = ("run", "train", "sample", "likelihood", "inverse", "evaluate")
+MODES = ("run", "train", "sample", "fit", "likelihood", "inverse", "evaluate", "export", "convert")
 HELP = f"""usage: python launch.py [--config=FILE[:smoke]] [--workdir=FOLDER] [--mode=MODE] [--config.FIELD=VALUE ...]
 
   --config   experiment to run                            (configs/mnist.py; ':smoke' is a one-minute version)
@@ -14,10 +14,16 @@ HELP = f"""usage: python launch.py [--config=FILE[:smoke]] [--workdir=FOLDER] [-
   --mode     {", ".join(MODES)}
                run         train, sample, score and write <workdir>/report/index.html
                train       train, or go on from the newest checkpoint in the workdir
+               fit         fit the sampler's steps to the model -> fitted_<solver>_<steps>.npz
                sample      draw samples                         -> samples.npz, samples.png, samples/index.html
                likelihood  bits per dimension of held-out data  -> likelihood.json
                inverse     inpaint held-out data                -> inverse.npz, inpainting.png
                evaluate    quality of samples                   -> quality.json
+                           (accuracy of a classifier            -> accuracy.json)
+               export      the network as one file              -> model.safetensors
+               convert     another project's checkpoint, --source=PATH [--format=NAME]
+                           [--source_config=JSON or name]       -> model.safetensors
+                           Modes that use a network take it from there if the workdir has no checkpoint.
   --config.FIELD=VALUE  overrides one field, e.g. --config.train.steps=500 (configs/default.py lists them all)
 
 Ctrl-C and SIGTERM save a checkpoint first; the same command then goes on where it stopped.
@@ -40,25 +46,40 @@ def plain(error: BaseException) -> str:
     return " ".join(message.split())
 
 
+def default_config(arguments: list[str]) -> str:
+    """Return the config for arguments that name none: that of a network's file in the workdir, or that of digits."""
+    folders = [argument.partition("=")[2] for argument in arguments if argument.lstrip("-").startswith("workdir=")]
+    found = folders and (pathlib.Path(folders[-1]) / "model.safetensors").is_file()
+    return "pretrained" if found else "mnist"
+
+
 def main(argv: list[str]) -> int:
     if len(argv) > 1:
         return fail(f"unexpected argument {argv[1]!r}; options start with --, see --help")
-    config, workdir, mode = flags.FLAGS.config, flags.FLAGS.workdir, flags.FLAGS.mode
+    config, workdir, mode, source = (flags.FLAGS[name].value for name in ("config", "workdir", "mode", "source"))
     config_file = config_flags.get_config_filename(flags.FLAGS["config"])
     workdir = pathlib.Path(workdir or pathlib.Path("runs") / pathlib.Path(config_file.split(":")[0]).stem)
 
     from sgm_jax import modes, run
-    from sgm_jax.experiment import Experiment
+    from sgm_jax.fitted import FitMismatch
+    from sgm_jax.naming import choose
     from sgm_jax.training import CheckpointMismatch, TrainingDiverged
 
     try:
         modes.check_workdir(workdir)
-        experiment = Experiment.from_config(config)
+        if mode == "convert":
+            if source is None:
+                return fail("--mode=convert needs --source=PATH")
+            return modes.convert(source, flags.FLAGS.format, flags.FLAGS.source_config, workdir)
+        kind, tasks = choose("objective", config.objective, run.OBJECTIVES)
+        task = choose(f"--mode for objective {config.objective!r}", mode, tasks)
+        stored = None if mode in ("run", "train") else modes.stored_model(workdir)
+        experiment = kind.from_config(config) if stored is None else kind.from_config(config, stored)
     except (ValueError, OSError) as error:
         return fail(str(error))
     try:
-        return run.MODES[mode](experiment, workdir)
-    except (CheckpointMismatch, TrainingDiverged, FileNotFoundError, modes.Unsuitable) as error:
+        return task(experiment, workdir)
+    except (CheckpointMismatch, FitMismatch, TrainingDiverged, FileNotFoundError, modes.Unsuitable) as error:
         return fail(str(error))
     except OSError as error:
         return fail(f"{error}; the last checkpoint in {workdir} is kept")
@@ -72,12 +93,15 @@ def start() -> None:
         print(HELP, end="")
         sys.exit(0)
     flags.DEFINE_string("workdir", None, "folder for checkpoints, metrics and results")
+    flags.DEFINE_string("source", None, "checkpoint to convert")
+    flags.DEFINE_string("format", None, "its format")
+    flags.DEFINE_string("source_config", None, "its flags")
     flags.DEFINE_enum("mode", "run", MODES, "what to do")
     config_flags.DEFINE_config_file("config", None, "experiment", lock_config=True)
     logging.set_verbosity(logging.WARNING)
     program, *arguments = sys.argv
     if not any(argument.lstrip("-").partition("=")[0] == "config" for argument in arguments):
-        arguments.insert(0, "--config=configs/mnist.py")
+        arguments.insert(0, f"--config=configs/{default_config(arguments)}.py")
     try:
         rest = flags.FLAGS([program, *arguments])
         config_file = config_flags.get_config_filename(flags.FLAGS["config"]).split(":")[0]

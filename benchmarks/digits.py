@@ -27,7 +27,7 @@ from sgm_jax.sampling import ExponentialAdams, NoiseForm, SoftLog, VelocityForm,
 from sgm_jax.shapes import per_example_keys
 
 BUDGETS = (5, 8, 10)
-ERRORS, JUDGED, CALIBRATION, ITERATIONS = 100, 500, 24, 12
+ERRORS, JUDGED, CALIBRATION, ITERATIONS, ROUNDS = 100, 500, 32, 12, 1
 
 
 def samplers(sde):
@@ -49,6 +49,8 @@ def samplers(sde):
         "DPM-Solver++(3M)": denoised_last(sampling.DPMSolverPP(3)),
         "UniPC2": denoised_last(sampling.UniPC(2)),
         "DEIS2": denoised_last(ExponentialAdams(2, NoiseForm())),
+        "DPM-Solver++(2M), karras to 0.1, 0": zero_last(sampling.DPMSolverPP(2), 0.1),
+        "DEIS2, karras to 0.1, 0": zero_last(ExponentialAdams(2, NoiseForm()), 0.1),
         "AB2+c velocity, soft, karras to 0.1, 0": zero_last(soft, 0.1),
     }
 
@@ -56,9 +58,12 @@ def samplers(sde):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workdir", type=pathlib.Path, default=pathlib.Path("runs/mnist"))
-    workdir = parser.parse_args().workdir
+    parts = ("published", "levels", "coefficients")
+    parser.add_argument("--parts", nargs="+", choices=parts, default=parts)
+    parser.add_argument("--budgets", type=int, nargs="+", default=BUDGETS)
+    arguments = parser.parse_args()
     experiment = Experiment.from_config(get_config())
-    params = modes.parameters(experiment, workdir)
+    params = modes.parameters(experiment, arguments.workdir)
     sde, shape = experiment.sde, experiment.dataset.shape
     flow = sgm.ProbabilityFlow(sde, experiment.score_fn(params))
     keys = per_example_keys(jax.random.key(11), JUDGED)
@@ -99,38 +104,32 @@ def main() -> None:
         )
         print(f"| {name} | {nfe} | {rms:.3f} | {median:.3f} | {distance:.1f} |", flush=True)
 
-    for name, options in samplers(sde).items():
-        for n in BUDGETS:
-            row(name, options(n))
-    row(
-        "DPM-Solver++(2M), fine",
-        dict(solver=sampling.DPMSolverPP(2), schedule=sgm.karras(sde, 49, s_min=0.01, s_max=20.0)),
-    )
+    if "published" in arguments.parts:
+        for name, options in samplers(sde).items():
+            for n in arguments.budgets:
+                row(name, options(n))
+        row(
+            "DPM-Solver++(2M), fine",
+            dict(solver=sampling.DPMSolverPP(2), schedule=sgm.karras(sde, 49, s_min=0.01, s_max=20.0)),
+        )
+    if "levels" in arguments.parts:
+        for n in arguments.budgets:
+            start = sgm.karras(sde, n - 1, s_min=0.01, s_max=20.0)
+            fit = functools.partial(sampling.fit_schedule, solver=sampling.DPMSolverPP(2), iterations=ITERATIONS)
+            fitted_row(row, "DPM-Solver++(2M), levels fitted", fit, flow, shape, start)
+    if "coefficients" in arguments.parts:
+        for n in arguments.budgets:
+            start = then_zero(functools.partial(sgm.karras, s_min=1.6 / n, s_max=20.0, rho=12.0))(sde, n)
+            for rounds, name in ((0, "coefficients fitted"), (ROUNDS, "levels and coefficients fitted")):
+                fit = functools.partial(sampling.fit_coefficients, rounds=rounds)
+                fitted_row(row, f"multistep, {name}", fit, flow, shape, start)
 
-    starts = {
-        "DPM-Solver++(2M), levels fitted": (
-            sampling.DPMSolverPP(2),
-            lambda n: sgm.karras(sde, n - 1, s_min=0.01, s_max=20.0),
-        ),
-        "multistep, levels and coefficients fitted": (
-            None,
-            lambda n: then_zero(functools.partial(sgm.karras, s_min=0.1, s_max=20.0))(sde, n),
-        ),
-    }
-    for name, (solver, start) in starts.items():
-        for n in BUDGETS:
-            begun, levels = time.perf_counter(), start(n)
-            fit = sampling.fit_schedule(
-                jax.random.key(13),
-                flow,
-                (CALIBRATION, *shape),
-                len(levels) - 1,
-                solver=solver,
-                start=levels,
-                iterations=ITERATIONS,
-            )
-            seconds = time.perf_counter() - begun
-            row(f"{name} in {seconds:.0f} s", dict(solver=fit.solver, schedule=fit.schedule, final=fit.final))
+
+def fitted_row(row, name, fit, flow, shape, start) -> None:
+    begun = time.perf_counter()
+    fitted = fit(jax.random.key(13), flow, (CALIBRATION, *shape), len(start) - 1, start=start)
+    seconds = time.perf_counter() - begun
+    row(f"{name} in {seconds:.0f} s", dict(solver=fitted.solver, schedule=fitted.schedule, final=fitted.final))
 
 
 if __name__ == "__main__":

@@ -64,19 +64,23 @@ def run_diffusers(scheduler, denoiser, normal: np.ndarray, dtype, evaluations: i
     return start.numpy(), float(sigmas[0]), x.numpy()
 
 
+class Exploding(noise.Schedule):
+    """The schedule `alpha = 1`, `sigma = t`."""
+
+    def __call__(self, t):
+        return torch.ones_like(t), t
+
+
 class Exact(denoise.Denoiser):
-    """Azula's face of the exact denoiser, in the schedule `alpha = 1`, `sigma = t`."""
+    """Azula's face of the exact denoiser."""
 
-    class Schedule(noise.Schedule):
-        def __call__(self, t):
-            return torch.ones_like(t), t
-
-    def __init__(self, denoiser):
+    def __init__(self, denoiser, schedule):
         super().__init__()
-        self.denoiser, self.schedule = denoiser, Exact.Schedule()
+        self.denoiser, self.schedule = denoiser, schedule
 
     def forward(self, x_t, t, **kwargs):
-        return denoise.DiracPosterior(self.denoiser(x_t, t))
+        alpha, sigma = self.schedule(t)
+        return denoise.DiracPosterior(self.denoiser(x_t / alpha, sigma / alpha))
 
 
 def linspace(steps: int) -> torch.Tensor:
@@ -93,7 +97,7 @@ def run_azula(kind, order: int, grid, denoiser, normal: np.ndarray, evaluations:
         timesteps = property(lambda self: levels)
 
     start = levels[0] * torch.as_tensor(normal)
-    sampler = Sampler(Exact(denoiser), order=order, silent=True)
+    sampler = Sampler(Exact(denoiser, Exploding()), order=order, silent=True)
     x = sampler(start) if evaluations > 1 else start
     return start.numpy(), float(levels[0]), denoiser(x, levels[-1]).numpy()
 
@@ -134,6 +138,30 @@ def rows(denoiser: Callable, normal: np.ndarray) -> Iterator[tuple[str, Row]]:
             yield f"azula {name}{order} {grid.__name__}", run
 
 
+def stochastic_rows(denoiser: Callable, d: int) -> Iterator[tuple[str, Callable[[int, int, int], np.ndarray]]]:
+    """Yield the stochastic samplers of both libraries, as functions `(evaluations, count, seed) -> samples`."""
+
+    def azula_ito(evaluations: int, count: int, seed: int) -> np.ndarray:
+        torch.manual_seed(seed)
+        schedule = noise.VPSchedule()
+        sampler = sample.ItoSampler(Exact(denoiser, schedule), steps=evaluations, silent=True)
+        return sampler(sampler.init((count, d), dtype=torch.float64)).numpy()
+
+    yield "azula Ito, its VP", azula_ito
+    vp = dict(num_train_timesteps=1000, beta_start=1e-4, beta_end=0.02, beta_schedule="linear")
+    for grid, options in (("linspace", dict(timestep_spacing="linspace")), ("karras", dict(use_karras_sigmas=True))):
+
+        def sde_dpm(evaluations: int, count: int, seed: int, options=options) -> np.ndarray:
+            torch.manual_seed(seed)
+            scheduler = diffusers.DPMSolverMultistepScheduler(
+                **vp, **options, algorithm_type="sde-dpmsolver++", final_sigmas_type="zero"
+            )
+            normal = torch.randn((count, d), dtype=torch.float64).numpy()
+            return run_diffusers(scheduler, denoiser, normal, torch.float64, evaluations)[2]
+
+        yield f"diffusers SDE-DPM++2M {grid}", sde_dpm
+
+
 def loops(shape: tuple[int, ...], steps: int) -> dict[str, Callable[[], None]]:
     """Return name -> a whole run of `steps` steps with a model that costs nothing."""
     x = torch.randn(shape)
@@ -146,7 +174,7 @@ def loops(shape: tuple[int, ...], steps: int) -> dict[str, Callable[[], None]]:
             state = scheduler.step(0.5 * state, t, state).prev_sample
 
     def azula_loop(kind, options):
-        kind(Exact(lambda x, t: 0.5 * x), steps=steps, start=1.0, stop=0.01, silent=True, **options)(x)
+        kind(Exact(lambda x, t: 0.5 * x, Exploding()), steps=steps, start=1.0, stop=0.01, silent=True, **options)(x)
 
     runs = {}
     for name, scheduler in (

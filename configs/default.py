@@ -11,6 +11,7 @@ from ml_collections.config_dict import placeholder
 def get_config() -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
+    config.objective = "score"  # score, classifier (see configs/classifier.py)
 
     config.data = ConfigDict()
     config.data.name = "mnist"  # see docs/data.md for the names and their options
@@ -88,7 +89,9 @@ def get_config() -> ConfigDict:
     config.sampling.process = "probability_flow"  # probability_flow, reverse_sde
     config.sampling.eta = 1.0  # noise strength of reverse_sde
     config.sampling.solver = "dpm_solver_pp"  # docs/sampling.md lists them all
-    config.sampling.order = placeholder(int)  # of dpm_solver_pp, sde_dpm_solver_pp, unipc, deis, sa_solver, soft_adams
+    config.sampling.order = placeholder(
+        int
+    )  # of dpm_solver_pp, sde_dpm_solver_pp, unipc, deis, sa_solver, soft_adams, tabulated
     config.sampling.variance = placeholder(str)  # of ancestral: small, large
     config.sampling.snr = placeholder(float)  # of the Langevin corrector
     config.sampling.corrector_steps = placeholder(int)
@@ -96,7 +99,7 @@ def get_config() -> ConfigDict:
     config.sampling.s_noise = placeholder(float)
     config.sampling.data_scale = placeholder(float)  # of soft_adams and uniform_angle
     config.sampling.detail = placeholder(float)  # of soft_adams
-    config.sampling.schedule = "karras"  # docs/sampling.md lists them all
+    config.sampling.schedule = "karras"  # docs/sampling.md lists them all; fitted: what --mode=fit found
     config.sampling.steps = 24
     config.sampling.rho = placeholder(float)
     config.sampling.s_min = placeholder(float)
@@ -111,6 +114,12 @@ def get_config() -> ConfigDict:
     config.sampling.guidance = 1.0  # classifier-free scale: 0 unconditional, 1 conditional, more is stronger
     config.sampling.count = 500
     config.sampling.batch_size = 100
+
+    config.fit = ConfigDict()  # of sampling.schedule "fitted", by --mode=fit
+    config.fit.start = "karras"  # the schedule it starts from, with the options above
+    config.fit.count = 32  # calibration noises
+    config.fit.rounds = 1  # of the search over the levels, where the solver is tabulated
+    config.fit.iterations = 12  # of Levenberg and Marquardt's method, where it is another
 
     config.likelihood = ConfigDict()
     config.likelihood.count = 128  # held-out examples

@@ -6,8 +6,9 @@ use.
 
 import importlib
 
-from sgm_jax import likelihood, objectives, sampling, score, sde
-from sgm_jax.likelihood import Exact, Hutchinson, decode, encode, interpolate, log_likelihood
+from sgm_jax import bounds, divergence, energy, likelihood, objectives, sampling, score, sde
+from sgm_jax.divergence import Exact, Hutchinson
+from sgm_jax.likelihood import decode, encode, interpolate, log_likelihood
 from sgm_jax.objectives import (
     EDMWeighting,
     LogNormalTimes,
@@ -38,10 +39,12 @@ _ROOMS = ("convert", "data", "evaluation", "experiment", "inverse", "modes", "ne
 
 
 def __getattr__(name: str):
+    if name == "pretrained":
+        return importlib.import_module("sgm_jax.convert.shipped").pretrained
     if name in _ROOMS:
         return importlib.import_module(f"sgm_jax.{name}")
     raise AttributeError(f"module 'sgm_jax' has no attribute {name!r}")
 
 
 def __dir__():
-    return [*globals(), *_ROOMS]
+    return [*globals(), *_ROOMS, "pretrained"]

@@ -12,11 +12,13 @@ import numpy as np
 import optax
 from jaxtyping import Array, Int, PyTree
 from ml_collections import ConfigDict
+from numpy.typing import NDArray
 
 from sgm_jax import data as datasets
 from sgm_jax import guidance, inverse, objectives, sampling, sde
+from sgm_jax.convert import Pretrained
 from sgm_jax.naming import choose, construct, set_options
-from sgm_jax.networks import MLP, UNet, ncsn, ncsnv2, ncsnv2_deeper, ncsnv2_deepest
+from sgm_jax.networks import MLP, DiT, UNet, VDMUNet, ncsn, ncsnv2, ncsnv2_deeper, ncsnv2_deepest
 from sgm_jax.samplers import make_solver
 from sgm_jax.scaling import Scaling
 from sgm_jax.score import PREDICTIONS as SCORE_PREDICTIONS
@@ -34,12 +36,14 @@ SDES = {
     "vp": sde.VP,
 }
 NETWORKS = {
+    "dit": DiT,
     "mlp": MLP,
     "ncsn": ncsn,
     "ncsnv2": ncsnv2,
     "ncsnv2_deeper": ncsnv2_deeper,
     "ncsnv2_deepest": ncsnv2_deepest,
     "unet": UNet,
+    "vdm": VDMUNet,
 }
 # The last one is of use only with the noise levels of its network, so it has no name outside a config.
 PREDICTIONS = SCORE_PREDICTIONS | {"level_score": level_score}
@@ -111,8 +115,13 @@ class Experiment:
     schedule: Schedule
 
     @classmethod
-    def from_config(cls, config: ConfigDict) -> "Experiment":
+    def from_config(cls, config: ConfigDict, pretrained: Pretrained | None = None) -> "Experiment":
         """Build everything a config names.
+
+        Args:
+            config: the config.
+            pretrained: what network, SDE, prediction and scaling are taken from, in place of the config's; the data
+                too where the config's `data.name` is "none": their shape is known then, but there are no examples.
 
         Raises:
             ValueError: if a name, option or number in the config is not allowed, or the data are not usable.
@@ -144,22 +153,47 @@ class Experiment:
             times=build("times", times, TIMES),
             augmentation=choose("train.augmentation", train.augmentation, AUGMENTATIONS),
         )
+        if pretrained is not None:
+            parts |= dict(sde=pretrained.sde, prediction=pretrained.prediction)
+            config = config.copy_and_resolve_references()
+            config.network.num_classes = getattr(pretrained.network, "num_classes", 0)
         _check_sampling(config, parts["sde"])
         options = {k: v for k, v in config.data.items() if k not in ("name", "low", "high") and v is not None}
-        dataset = datasets.load(config.data.name, **options)
-        network = build("network", config.network, NETWORKS)
-        _check_rank(config.network.name, dataset.shape)
-        _check_labels(config, dataset)
+        if pretrained is None:
+            dataset = datasets.load(config.data.name, **options)
+            network = cls.make_network(config, dataset)
+            scaling = Scaling(dataset.levels, config.data.low, config.data.high)
+        else:
+            network, scaling = pretrained.network, pretrained.scaling
+            dataset = datasets.absent(pretrained.shape, scaling.levels)
+            if config.data.name != dataset.name:
+                dataset = datasets.load(config.data.name, **options)
+            if (dataset.shape, dataset.levels) != (pretrained.shape, scaling.levels):
+                raise ValueError(
+                    f"data must have the network's shape {pretrained.shape} and {scaling.levels} levels, got "
+                    f"{dataset.name!r} with {dataset.shape} and {dataset.levels}"
+                )
         return cls(
             config=config,
             dataset=dataset,
-            scaling=Scaling(dataset.levels, config.data.low, config.data.high),
+            scaling=scaling,
             network=network,
             learning_rate=learning_rate,
             optimizer=with_clipping(optimizer, config.optimizer.clip),
             schedule=schedule,
             **parts,
         )
+
+    @staticmethod
+    def make_network(config: ConfigDict, dataset: datasets.Dataset) -> Any:
+        """Build the network that the config names.
+
+        Raises:
+            ValueError: if it is unknown or does not suit the data.
+        """
+        _check_rank(config.network.name, dataset.shape)
+        _check_labels(config, dataset)
+        return build("network", config.network, NETWORKS)
 
     def init(self) -> TrainState:
         """Return the initial training state, a function of the config's seed alone."""
@@ -246,13 +280,13 @@ class Experiment:
         )
 
     def sampler(self) -> dict[str, Any]:
-        """Return the options of `sgm_jax.sample` that the config's `sampling` section stands for."""
-        section = self.config.sampling
-        options = {"solver": make_solver(section, self.sde), "final": section.final}
-        options |= {name: section[name] for name in ("steps", "rtol", "atol")}
-        if section.steps is not None:
-            options["schedule"] = _schedule(section)
-        return options
+        """Return the options of `sgm_jax.sample` that the config's `sampling` section stands for.
+
+        Where its schedule is to be fitted, they are those that the fit starts from.
+        """
+        section, levels = self.config.sampling, _levels(self.config, self.sde)
+        options = {"solver": make_solver(section, self.sde, levels), "final": section.final, "schedule": levels}
+        return options | {name: section[name] for name in ("rtol", "atol")}
 
     def sampling_labels(self, count: int) -> np.ndarray | None:
         """Return the classes [count] that the config's `sampling` section asks for, None for no label."""
@@ -279,14 +313,19 @@ class Experiment:
         return process(self.sde, score, **options)
 
 
-def _schedule(section: ConfigDict) -> Callable:
-    function = choose("sampling.schedule", section.schedule, SCHEDULE_FUNCTIONS)
+def _levels(config: ConfigDict, sde: sde.AbstractSDE) -> NDArray | None:
+    """Return the noise levels of fixed steps [steps + 1], those a fit starts from where they are to be fitted."""
+    section = config.sampling
+    if section.steps is None:
+        return None
+    start = choose("fit.start", config.fit.start, SCHEDULE_FUNCTIONS)
+    function = choose("sampling.schedule", section.schedule, SCHEDULE_FUNCTIONS | {"fitted": start})
     options = {key: section[key] for key in ("rho", "s_min", "s_max", "t_min")}
     # The solver may have a data_scale too; it is the schedule's only where the schedule takes it.
     if "data_scale" in inspect.signature(function).parameters:
         options["data_scale"] = section.data_scale
     function = functools.partial(function, **set_options(f"sampling.schedule {section.schedule!r}", function, options))
-    return sampling.then_zero(function) if section.to_zero else function
+    return (sampling.then_zero(function) if section.to_zero else function)(sde, section.steps)
 
 
 def _check_sampling(config: ConfigDict, sde: sde.AbstractSDE) -> None:
@@ -306,13 +345,28 @@ def _check_sampling(config: ConfigDict, sde: sde.AbstractSDE) -> None:
         *counts,
         ("likelihood.probes", config.likelihood.probes),
         ("inverse.steps", config.inverse.steps),
+        ("fit.count", config.fit.count),
+        ("fit.iterations", config.fit.iterations),
     ]:
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
     # What `sample` would say after the training it says now.
     process = choose("sampling.process", section.process, PROCESSES)(sde, lambda t, x: x)
-    sampling.fit_solver(process, make_solver(section, sde), section.rtol, section.atol)
-    sampling.resolve_levels(sde, _schedule(section), section.steps, section.rtol is not None)
+    levels = _levels(config, sde)
+    sampling.fit_solver(process, make_solver(section, sde, levels), section.rtol, section.atol)
+    sampling.resolve_levels(sde, levels, section.steps, section.rtol is not None)
+    if section.schedule == "fitted":
+        if section.process != "probability_flow" or section.steps is None:
+            raise ValueError(
+                "sampling.schedule 'fitted' needs process 'probability_flow' and a number of steps, got process "
+                f"{section.process!r} and steps {section.steps}"
+            )
+        final = "none" if section.to_zero else "tweedie"
+        if section.final != final:
+            raise ValueError(
+                f"sampling.schedule 'fitted' with to_zero={section.to_zero} needs final {final!r}, got "
+                f"{section.final!r}"
+            )
 
 
 def _check_rank(name: str, shape: tuple[int, ...]) -> None:

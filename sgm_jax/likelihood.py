@@ -4,14 +4,13 @@ Densities are those of the data at the SDE's smallest noise level `s(t_min)`: `l
 the same for every SDE. Integration runs in the angle chart, where every SDE looks alike and nothing is large.
 """
 
-from collections.abc import Callable
-
 import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from sgm_jax.divergence import DIVERGENCES, Exact, Hutchinson
 from sgm_jax.naming import choose
 from sgm_jax.sampling.charts import AbstractChart, Angle
 from sgm_jax.sampling.processes import ProbabilityFlow
@@ -42,56 +41,6 @@ class Likelihood(eqx.Module):
     log_prob: PerExample
     latent: Batch
     nfe: Array | None
-
-
-def rademacher(key: PRNGKey, shape: tuple[int, ...]) -> Array:
-    """Draw random signs [shape]."""
-    return jax.random.rademacher(key, shape, jnp.result_type(float))
-
-
-class Hutchinson(eqx.Module):
-    """Estimate the divergence from random projections, drawn once an example and kept through the solve.
-
-    Args:
-        probes: number of projections an example; the estimate's variance falls as one over it.
-        distribution: `rademacher` or `jax.random.normal`: `(key, shape) -> array`.
-
-    References:
-        Hutchinson, A Stochastic Estimator of the Trace of the Influence Matrix, 1989.
-        Grathwohl et al., FFJORD, 2019, eq. 7.
-    """
-
-    probes: int = 1
-    distribution: Callable = rademacher
-
-    def __check_init__(self):
-        if self.probes < 1:
-            raise ValueError(f"probes must be at least 1, got {self.probes}")
-
-    def vectors(self, keys: PRNGKeys, x: Batch) -> Array:
-        """Return the projections [k, b, ...]."""
-        return jax.vmap(lambda key: self.distribution(key, (self.probes, *x.shape[1:])), out_axes=1)(keys)
-
-    def combine(self, products: Array) -> PerExample:
-        """Combine the quadratic forms [k, b] into the divergence [b]."""
-        return jnp.mean(products, axis=0)
-
-
-class Exact(eqx.Module):
-    """Compute the divergence exactly, at the cost of one projection a dimension."""
-
-    def vectors(self, keys: PRNGKeys, x: Batch) -> Array:
-        """Return the unit vectors [d, b, ...]."""
-        size = dimension(x)
-        basis = jnp.eye(size, dtype=x.dtype).reshape(size, 1, *x.shape[1:])
-        return jnp.broadcast_to(basis, (size, *x.shape))
-
-    def combine(self, products: Array) -> PerExample:
-        """Combine the diagonal entries [d, b] into the divergence [b]."""
-        return jnp.sum(products, axis=0)
-
-
-DIVERGENCES = {"hutchinson": Hutchinson(), "exact": Exact()}
 
 
 def log_likelihood(

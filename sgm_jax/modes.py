@@ -11,7 +11,9 @@ import numpy as np
 from tqdm import tqdm
 
 from sgm_jax import data as datasets
-from sgm_jax import evaluation, inverse, likelihood, report, sampling
+from sgm_jax import evaluation, fitted, inverse, likelihood, report, sampling
+from sgm_jax.convert import Pretrained, load
+from sgm_jax.convert.pretrained import FILE
 from sgm_jax.experiment import Experiment
 from sgm_jax.sampling import Angle, Langevin, PredictorCorrector
 from sgm_jax.shapes import per_example_keys
@@ -20,7 +22,7 @@ from sgm_jax.training import train as train_loop
 from sgm_jax.training.checkpoint import to_json
 
 # Streams of randomness, each a function of the config's seed alone.
-TRAINING_DATA, HELD_OUT, SAMPLES, LIKELIHOOD, INVERSE, CLASSIFIER, FILM, LATENTS = range(8)
+TRAINING_DATA, HELD_OUT, SAMPLES, LIKELIHOOD, INVERSE, CLASSIFIER, FILM, LATENTS, CALIBRATION = range(9)
 
 GRID = 100  # images in the sample grid
 
@@ -59,19 +61,66 @@ def stream(experiment: Experiment, number: int) -> jax.Array:
 
 
 def held_out_batch(experiment: Experiment, count: int) -> dict[str, np.ndarray]:
-    """Return the first `count` held-out examples (or all there are) as one batch."""
+    """Return the first `count` held-out examples (or all there are) as one batch.
+
+    Raises:
+        Unsuitable: if there are none.
+    """
+    if not len(experiment.dataset.test):
+        raise Unsuitable(f"this mode needs data, got data.name={experiment.dataset.name!r}; set --config.data.name")
     return datasets.gather(experiment.dataset.test, range(min(count, len(experiment.dataset.test))))
 
 
 def parameters(experiment: Experiment, workdir: pathlib.Path) -> Any:
-    """Return the averaged parameters of the newest checkpoint in `workdir`."""
+    """Return the averaged parameters of the newest checkpoint in `workdir`, or those of its `model.safetensors`."""
+    pretrained = stored_model(workdir)
+    if pretrained is not None:
+        return pretrained.params
     with Checkpoints(workdir) as checkpoints:
         return checkpoints.restore(jax.eval_shape(experiment.init))[0].ema_params
+
+
+def stored_model(workdir: pathlib.Path) -> Pretrained | None:
+    """Return the network of `model.safetensors` in `workdir`, None without it or where there is a checkpoint.
+
+    Raises:
+        ValueError: if the file cannot be used.
+    """
+    if not (workdir / FILE).is_file():
+        return None
+    with Checkpoints(workdir) as checkpoints:
+        return None if checkpoints.latest is not None else Pretrained.load(workdir / FILE)
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
     """Write a value as JSON."""
     path.write_text(json.dumps(to_json(value), indent=1) + "\n")
+
+
+# ------------------------------------------------------------------------------------------- files of networks
+
+
+def convert(source: str, format: str | None, config: str | None, workdir: pathlib.Path) -> int:
+    """Write another project's checkpoint as `model.safetensors`; returns the exit code.
+
+    Raises:
+        ValueError: if the checkpoint cannot be converted, or `workdir` has a checkpoint of its own.
+    """
+    with Checkpoints(workdir) as checkpoints:
+        if checkpoints.latest is not None:
+            raise ValueError(
+                f"workdir {str(workdir)!r} must not have a checkpoint of its own, got step {checkpoints.latest}"
+            )
+    load(source, format, config).save(workdir / FILE)
+    print(f"{source} converted to {workdir / FILE}")
+    return 0
+
+
+def export(experiment: Experiment, workdir: pathlib.Path) -> int:
+    """Write the averaged parameters, with all that is needed to use them, as `model.safetensors`."""
+    Pretrained.from_experiment(experiment, parameters(experiment, workdir)).save(workdir / FILE)
+    print(f"network in {workdir / FILE}")
+    return 0
 
 
 # ---------------------------------------------------------------------------------------------------- training
@@ -111,10 +160,10 @@ def train_to_end(experiment: Experiment, workdir: pathlib.Path) -> bool:
 # ---------------------------------------------------------------------------------------------------- sampling
 
 
-def draw(experiment: Experiment, params: Any, count: int) -> np.ndarray:
+def draw(experiment: Experiment, workdir: pathlib.Path, params: Any, count: int) -> np.ndarray:
     """Draw `count` samples as raw data, in batches whose size changes nothing but memory."""
     section = experiment.config.sampling
-    label, options = experiment.sampling_labels(count), experiment.sampler()
+    label, options = experiment.sampling_labels(count), fitted.sampler(experiment, workdir)
     keys = per_example_keys(stream(experiment, SAMPLES), count)
     parts = []
     for start in tqdm(range(0, count, section.batch_size), desc="sampling", unit="batch", disable=None):
@@ -128,7 +177,7 @@ def draw(experiment: Experiment, params: Any, count: int) -> np.ndarray:
 
 def sample(experiment: Experiment, workdir: pathlib.Path) -> int:
     """Draw samples into `samples.npz`, `samples.png` and a page of their own; returns the exit code."""
-    samples = draw(experiment, parameters(experiment, workdir), experiment.config.sampling.count)
+    samples = draw(experiment, workdir, parameters(experiment, workdir), experiment.config.sampling.count)
     save_samples(samples, experiment.sampling_labels(len(samples)), workdir)
     page = report.write(
         workdir / "samples",
@@ -143,9 +192,10 @@ def sample(experiment: Experiment, workdir: pathlib.Path) -> int:
 
 
 def beside_data(experiment: Experiment, samples: np.ndarray) -> dict[str, np.ndarray]:
-    """Return what a page shows of the samples, and as many held-out examples."""
+    """Return what a page shows of the samples, and as many held-out examples where there are any."""
     shown = samples[:GRID] if is_image(experiment) else samples
-    return {"samples": shown, "data": held_out_batch(experiment, len(shown))["x"]}
+    real = {"data": held_out_batch(experiment, len(shown))["x"]} if len(experiment.dataset.test) else {}
+    return {"samples": shown} | real
 
 
 def save_samples(samples: np.ndarray, label: np.ndarray | None, workdir: pathlib.Path) -> None:
@@ -154,6 +204,18 @@ def save_samples(samples: np.ndarray, label: np.ndarray | None, workdir: pathlib
     if samples.ndim == 4:
         report.save_png(workdir / "samples.png", report.grid(samples[:GRID]))
     print(f"{len(samples)} samples in {workdir / 'samples.npz'}")
+
+
+# ------------------------------------------------------------------------------------------------------ fitting
+
+
+def fit(experiment: Experiment, workdir: pathlib.Path) -> int:
+    """Fit the config's sampler to the network and write it to `fitted_<solver>_<steps>.npz`; returns the exit code."""
+    schedule = experiment.config.sampling.schedule
+    if schedule != "fitted":
+        raise Unsuitable(f"mode 'fit' needs --config.sampling.schedule=fitted, got {schedule!r}")
+    fitted.fit(stream(experiment, CALIBRATION), experiment, workdir, parameters(experiment, workdir))
+    return 0
 
 
 # -------------------------------------------------------------------------------------------------- likelihood
@@ -282,7 +344,7 @@ def evaluate(experiment: Experiment, workdir: pathlib.Path) -> int:
     """Score fresh samples into `quality.json`; returns the exit code."""
     if not is_labelled(experiment):
         raise Unsuitable("mode 'evaluate' needs images with labels, on which it trains a classifier")
-    samples = draw(experiment, parameters(experiment, workdir), experiment.config.sampling.count)
+    samples = draw(experiment, workdir, parameters(experiment, workdir), experiment.config.sampling.count)
     save_quality(measure_quality(experiment, samples), workdir)
     return 0
 
@@ -300,8 +362,10 @@ def save_quality(result: dict[str, Any], workdir: pathlib.Path) -> None:
 
 MODES = {
     "train": train,
+    "fit": fit,
     "sample": sample,
     "likelihood": measure,
     "inverse": invert,
     "evaluate": evaluate,
+    "export": export,
 }

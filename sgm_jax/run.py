@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgm_jax import likelihood, modes, report, sampling
+from sgm_jax import classifier_experiment, fitted, likelihood, modes, report, sampling
 from sgm_jax.experiment import Experiment
 from sgm_jax.sampling import Angle
 from sgm_jax.shapes import per_example_keys
@@ -30,13 +30,17 @@ def run(experiment: Experiment, workdir: pathlib.Path) -> int:
             return 1
     params = modes.parameters(experiment, workdir)
 
+    if experiment.config.sampling.schedule == "fitted":
+        with timed(timings, "fit"):
+            if not fitted.is_there(experiment, workdir):
+                modes.fit(experiment, workdir)
     fields: dict[str, Any] = {}
     with timed(timings, "samples"):
-        samples = modes.draw(experiment, params, experiment.config.sampling.count)
+        samples = modes.draw(experiment, workdir, params, experiment.config.sampling.count)
         modes.save_samples(samples, experiment.sampling_labels(len(samples)), workdir)
         fields |= modes.beside_data(experiment, samples)
     with timed(timings, "films"):
-        fields |= films(experiment, params)
+        fields |= films(experiment, workdir, params)
     with timed(timings, "likelihood"):
         fields["likelihood"] = modes.measure_likelihood(experiment, params)
         modes.save_likelihood(fields["likelihood"], workdir)
@@ -74,12 +78,12 @@ def timed(timings: dict[str, float], name: str):
     timings[name] = time.perf_counter() - start
 
 
-def films(experiment: Experiment, params: Any) -> dict[str, np.ndarray]:
+def films(experiment: Experiment, workdir: pathlib.Path, params: Any) -> dict[str, np.ndarray]:
     """Record samples on their way from noise to data: a strip of a few states and an animation of many."""
     count, frames = MOVIE
     keys = per_example_keys(modes.stream(experiment, modes.FILM), count)
     shape = (count, *experiment.dataset.shape)
-    options = experiment.sampler() | {"save": frames}
+    options = fitted.sampler(experiment, workdir) | {"save": frames}
     label = experiment.sampling_labels(count)
     process = experiment.process(params, None if label is None else jnp.asarray(label))
     path = sampling.sample(keys, process, shape, **options).trajectory
@@ -127,4 +131,8 @@ def environment() -> dict[str, str]:
     }
 
 
-MODES = {"run": run, **modes.MODES}
+OBJECTIVES = {
+    "classifier": (classifier_experiment.ClassifierExperiment, classifier_experiment.MODES),
+    "score": (Experiment, {"run": run, **modes.MODES}),
+}
+"""What can be learned: the experiment that `config.objective` stands for, and its modes."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import diffrax
 from ml_collections import ConfigDict
+from numpy.typing import NDArray
 
 from sgm_jax import sampling
 from sgm_jax.naming import choose, construct
@@ -33,7 +34,13 @@ def soft_adams(order: int = 4, data_scale: float = 1.0, detail: float = 0.1) -> 
     return ExponentialAdams(order, VelocityForm(data_scale), variable=SoftLog(detail), correction=1.0)
 
 
-# Makers of solvers: keyword options, among them the SDE and the number of steps where they need them.
+def tabulated(levels: NDArray, order: int = 2) -> sampling.TabulatedMultistep:
+    """Return the exponential Adams-Bashforth method over the levels as a table, every entry of which can be fitted."""
+    steps = len(levels) - 1
+    return sampling.TabulatedMultistep(sampling.adams_bashforth(levels, order=min(order, steps), memory=steps))
+
+
+# Makers of solvers: keyword options, among them the SDE, the number of steps and the levels where they need them.
 SOLVERS = {
     "ancestral": sampling.Ancestral,
     "bosh3": diffrax.Bosh3,
@@ -61,23 +68,31 @@ SOLVERS = {
     "shark": diffrax.ShARK,
     "soft_adams": soft_adams,
     "sra1": diffrax.SRA1,
+    "tabulated": tabulated,
     "tsit5": diffrax.Tsit5,
     "unipc": sampling.UniPC,
 }
 OPTIONS = ("order", "variance", "snr", "corrector_steps", "s_churn", "s_noise", "data_scale", "detail")
 
 
-def make_solver(section: Mapping[str, Any] | ConfigDict, sde: AbstractSDE) -> diffrax.AbstractSolver:
+def make_solver(
+    section: Mapping[str, Any] | ConfigDict, sde: AbstractSDE, levels: NDArray | None
+) -> diffrax.AbstractSolver:
     """Make the solver that a config's `sampling` section names, with those of its options that are set.
+
+    Args:
+        section: the section.
+        sde: the SDE.
+        levels: the canonical noise levels of fixed steps [steps + 1], None for adaptive ones.
 
     Raises:
         ValueError: if the name is unknown, or an option is set that the solver does not take or allow.
     """
     name = section["solver"]
     maker = choose("sampling.solver", name, SOLVERS)
-    context = {"sde": sde, "steps": section["steps"]}
+    context = {"sde": sde, "steps": section["steps"], "levels": levels}
     wanted = inspect.signature(maker).parameters
-    if "steps" in wanted and section["steps"] is None:
+    if levels is None and ("steps" in wanted or "levels" in wanted):
         raise ValueError(f"sampling.solver {name!r} makes fixed steps: set sampling.steps, got None")
     given = {key: value for key, value in context.items() if key in wanted}
     # The schedules have a data_scale too; it is the solver's only where the solver takes it.

@@ -53,6 +53,12 @@ def complaint(*arguments):
         (["surplus"], "surplus"),
         (["--config.network.name=mlp"], "mlp"),
         (["--config.inverse.mask=upper"], "upper"),
+        (["--config.network.name=dit"], "options of network 'dit'"),
+        (["--config.network.name=vdm"], "options of network 'vdm'"),
+        (["--config.objective=clasifier"], "did you mean 'classifier'"),
+        (["--config.objective=classifier"], "wide_resnet, got 'unet'"),
+        (["--config=configs/classifier.py:smoke", "--mode=sample"], "run, train, evaluate, got 'sample'"),
+        (["--config=configs/classifier.py:smoke", "--config.data.name=patches"], "labels, got data 'patches'"),
     ],
 )
 def test_bad_configs_are_refused_in_one_line(tmp_path, arguments, expected):
@@ -96,7 +102,18 @@ def test_data_with_nan_are_refused(tmp_path):
 def test_help_is_short_and_complete():
     result = launch("--help")
     assert result.returncode == 0 and len(result.stdout.splitlines()) < 30
-    for word in ("--config", "--workdir", "--mode", "run", "train", "sample", "likelihood", "inverse", "evaluate"):
+    for word in (
+        "--config",
+        "--workdir",
+        "--mode",
+        "run",
+        "train",
+        "fit",
+        "sample",
+        "likelihood",
+        "inverse",
+        "evaluate",
+    ):
         assert word in result.stdout
 
 
@@ -125,6 +142,18 @@ def test_smoke_run_and_every_mode(tmp_path):
         result = launch(*options, f"--mode={mode}")
         assert result.returncode == 0, result.stderr
     assert "another architecture" in complaint(*options, "--config.network.channels=16", "--mode=sample")
+
+
+@pytest.mark.slow
+def test_classifier_is_trained_and_measured(tmp_path):
+    options = ["--config=configs/classifier.py:smoke", f"--workdir={tmp_path}"]
+    result = launch(*options)
+    assert result.returncode == 0, result.stderr
+    measured = json.loads((tmp_path / "accuracy.json").read_text())
+    assert measured["examples"] == 500 and len(measured["accuracy"]) == len(measured["noise_levels"]) == 5
+    (tmp_path / "accuracy.json").unlink()
+    assert launch(*options, "--mode=evaluate").returncode == 0
+    assert json.loads((tmp_path / "accuracy.json").read_text()) == measured
 
 
 @pytest.mark.slow

@@ -57,13 +57,13 @@ def test_hutchinson_is_unbiased_and_falls_with_the_probes():
     exact = sgm.log_likelihood(jax.random.key(0), sde, score, x[:1], divergence="exact").log_prob[0]
     spread = {}
     for probes in (1, 8):
-        for distribution in (sgm.likelihood.rademacher, jax.random.normal):
+        for distribution in (sgm.divergence.rademacher, jax.random.normal):
             divergence = sgm.Hutchinson(probes, distribution)
             out = sgm.log_likelihood(jax.random.key(1), sde, score, x, divergence=divergence, rtol=1e-3, atol=1e-3)
             error = np.asarray(out.log_prob) - exact
             spread[probes, distribution] = error.std()
             assert abs(error.mean()) < 4 * error.std() / np.sqrt(len(x)) + 5e-3
-    for distribution in (sgm.likelihood.rademacher, jax.random.normal):
+    for distribution in (sgm.divergence.rademacher, jax.random.normal):
         ratio = spread[1, distribution] / spread[8, distribution]
         assert 2.2 < ratio < 3.6  # the square root of eight is 2.83
 

@@ -5,6 +5,7 @@ import pytest
 from closed_form import SDES, Gaussian
 
 import sgm_jax as sgm
+from sgm_jax.labels import NearestLevel
 from sgm_jax.score import PREDICTIONS
 
 DATA = Gaussian()
@@ -85,7 +86,7 @@ def test_unknown_prediction_offers_the_nearest_name():
 
 def test_the_nearest_level_is_nearest_by_ratio():
     sde, sigmas = SDES["ve"], (10.0, 1.0, 0.1)
-    kind = sgm.score.Labelled(sgm.score.Score(), sgm.score.NearestLevel(sigmas))
+    kind = sgm.score.Labelled(sgm.score.Score(), NearestLevel(sigmas))
     sigma, x = jnp.array([9.0, 3.2, 3.1, 0.32, 0.31, 0.01]), jnp.ones((6, 2))
     label, fed = kind.inputs(sde, sde.t(sigma), x)
     # sqrt(10) and sqrt(0.1) part them.

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from sgm_jax.convert.names import Parameters, StateDict
 from sgm_jax.convert.pretrained import Pretrained
+from sgm_jax.labels import NearestLevel
 from sgm_jax.naming import choose
 from sgm_jax.networks import RefineNet
-from sgm_jax.score import Labelled, NearestLevel, Score
+from sgm_jax.score import Labelled, Score
 from sgm_jax.sde import VE
 
 

@@ -5,7 +5,7 @@ import functools
 import json
 import os
 import pathlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -23,9 +23,6 @@ from sgm_jax.scaling import Scaling
 from sgm_jax.score import AbstractPrediction, NetworkScore
 from sgm_jax.sde import AbstractSDE
 from sgm_jax.shapes import Batch
-
-if TYPE_CHECKING:
-    from sgm_jax.experiment import Experiment
 
 FILE = "model.safetensors"
 OBJECTS = ("network", "sde", "prediction", "scaling")
@@ -57,8 +54,8 @@ class Pretrained:
     card: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @classmethod
-    def from_experiment(cls, experiment: "Experiment", params: PyTree) -> "Pretrained":
-        """Return the network of an experiment with parameters, such as a checkpoint's averaged ones."""
+    def from_experiment(cls, experiment: Any, params: PyTree) -> "Pretrained":
+        """Return the network of an `Experiment` with parameters, such as a checkpoint's averaged ones."""
         return cls(
             experiment.network,
             params,

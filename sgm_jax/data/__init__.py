@@ -1,7 +1,7 @@
 """Data: datasets by name, and batches of them."""
 
 from sgm_jax.data import catalogue, embedded, files, toy
-from sgm_jax.data.dataset import ArraySource, Dataset, Source, gather
+from sgm_jax.data.dataset import ArraySource, Dataset, Source, absent, gather
 from sgm_jax.data.pipeline import training_batches
 from sgm_jax.naming import choose, construct
 
@@ -29,4 +29,4 @@ def load(name: str, **options) -> Dataset:
     return construct(f"data {name!r}", choose("data.name", name, DATASETS), options)
 
 
-__all__ = ["DATASETS", "ArraySource", "Dataset", "Source", "gather", "load", "training_batches"]
+__all__ = ["DATASETS", "ArraySource", "Dataset", "Source", "absent", "gather", "load", "training_batches"]

@@ -63,6 +63,12 @@ class Dataset:
     name: str
 
 
+def absent(shape: tuple[int, ...], levels: int | None) -> Dataset:
+    """Return a dataset without examples, for networks whose data are not at hand."""
+    nothing = ArraySource(np.zeros((0, *shape), np.float32 if levels is None else np.uint8))
+    return Dataset(nothing, nothing, shape, levels, None, "none")
+
+
 def gather(source: Source, indices: Sequence[int] | range | Int[np.ndarray, " b"]) -> dict[str, np.ndarray]:
     """Return the examples at `indices` as one batch: `x` [b, ...] and, where there are labels, `label` [b]."""
     if isinstance(source, ArraySource):

@@ -17,8 +17,8 @@ from jaxtyping import Array, Float, Num
 from numpy.typing import NDArray
 
 from sgm_jax.naming import choose, construct
-from sgm_jax.networks.blocks import downsample
 from sgm_jax.networks.normalisation import InstanceNormPlus, Levels
+from sgm_jax.networks.resampling import downsample
 
 POOLINGS = {"average": nn.avg_pool, "max": nn.max_pool}
 REMATS = {"none": lambda block: block, "block": nn.remat}

@@ -10,14 +10,7 @@ from jaxtyping import Array, Float, Int, Num
 from sgm_jax.naming import unknown
 from sgm_jax.networks.blocks import Attention, Conv, GroupNorm, ResidualBlock
 from sgm_jax.networks.embeddings import EMBEDDINGS, ConditionEmbedding
-from sgm_jax.networks.resampling import (
-    BOX,
-    before_strided,
-    depth_to_space,
-    downsample,
-    space_to_depth,
-    upsample,
-)
+from sgm_jax.networks.resampling import BOX, before_strided, depth_to_space, downsample, space_to_depth, upsample
 
 CHOICES = {
     "embedding": (*EMBEDDINGS, "none"),

@@ -28,6 +28,7 @@ from sgm_jax.sampling.multistep import DPMSolverPP, ExponentialAdams, UniPC
 from sgm_jax.sampling.noise import Recorded, StepNoise, per_example_noise
 from sgm_jax.sampling.parallel import ParallelSamples, sample_parallel
 from sgm_jax.sampling.processes import AbstractProcess, ProbabilityFlow, ReverseSDE
+from sgm_jax.sampling.regression import fit_coefficients
 from sgm_jax.sampling.restart import Restart, RestartInterval
 from sgm_jax.sampling.sa import SASolver, full_strength, within
 from sgm_jax.sampling.schedules import (
@@ -115,6 +116,7 @@ __all__ = [
     "bh2",
     "discrete_ve",
     "discrete_vp",
+    "fit_coefficients",
     "fit_schedule",
     "fit_solver",
     "full_strength",

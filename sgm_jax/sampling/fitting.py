@@ -31,6 +31,10 @@ def schedule_from_solution(
 ) -> NDArray:
     """Place the steps where an adaptive solver places its own: solve once, keep its steps, resample them.
 
+    A heuristic, made for another solver than the one that will use the levels: no error is minimised. On a Gaussian
+    mixture it halved the median error of `DPMSolverPP()` on Karras levels and left the root mean square as it was; from
+    a tolerance of 1e-5 it was no better than these. `fit_schedule` and `fit_coefficients` are the ones that fit.
+
     Args:
         key: PRNG key of the starting noise.
         process: the process, solved in its chart (`Angle()` unless it has one).
@@ -145,7 +149,7 @@ def fit_schedule(
         Marquardt, An Algorithm for Least-Squares Estimation of Nonlinear Parameters, 1963.
         Shaul et al., Bespoke Non-Stationary Solvers for Fast Sampling of Diffusion and Flow Models, 2024.
     """
-    start = _start(process, steps, start)
+    start = starting_levels(process, steps, start)
     low, _ = level_range(process.sde)
     bottom = start[-1] if start[-1] > 0 else low
     final = "tweedie" if start[-1] > 0 else "none"
@@ -163,7 +167,7 @@ def fit_schedule(
     return FittedSampler(schedule, solver, final, float(before), float(after))
 
 
-def _start(process: ProbabilityFlow, steps: int, start) -> NDArray:
+def starting_levels(process: ProbabilityFlow, steps: int, start) -> NDArray:
     if start is None:
         start = lambda sde, steps: np.append(karras(sde, steps)[:-1], 0.0)
     s = np.asarray(start(process.sde, steps) if callable(start) else start, np.float64)

@@ -33,11 +33,16 @@ class Recorded(eqx.Module):
 
     Args:
         noise: [steps, b, ...], in the order of the steps.
+
+    Raises:
+        ValueError: when called, if the noise of a step has another shape than the samples.
     """
 
     noise: Float[Array, "steps b ..."]
 
     def __call__(self, keys: PRNGKeys, step: Step, shape: tuple[int, ...]) -> Array:
+        if self.noise.shape[1:] != shape:
+            raise ValueError(f"Recorded noise must have the shape [steps, *{shape}], got {self.noise.shape}")
         return self.noise[step]
 
 

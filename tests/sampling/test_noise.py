@@ -2,6 +2,7 @@ import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from closed_form import Mixture
 
 import sgm_jax as sgm
@@ -87,3 +88,11 @@ def test_euler_in_the_sdes_own_time_is_euler_maruyama():
         final="none",
     )
     np.testing.assert_allclose(out.x * sde.alpha(t[-1]), x, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (4, 2), (4,)])
+def test_recorded_noise_of_another_shape_is_refused(shape):
+    noise, keys = Recorded(jnp.zeros((7, 4, 5))), per_example_keys(jax.random.key(0), 4)
+    assert noise(keys, 2, (4, 5)).shape == (4, 5)
+    with pytest.raises(ValueError, match=r"\[steps, \*.*\], got \(7, 4, 5\)"):
+        noise(keys, 2, shape)

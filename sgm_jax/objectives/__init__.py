@@ -1,0 +1,23 @@
+"""Objectives: pure functions from a score function and data to one loss an example."""
+
+from sgm_jax.objectives.denoising import denoising_score_matching as denoising_score_matching
+from sgm_jax.objectives.matching import MATCHINGS as MATCHINGS
+from sgm_jax.objectives.matching import denoising_at_level as denoising_at_level
+from sgm_jax.objectives.matching import explicit_score_matching as explicit_score_matching
+from sgm_jax.objectives.matching import finite_difference_score_matching as finite_difference_score_matching
+from sgm_jax.objectives.matching import implicit_score_matching as implicit_score_matching
+from sgm_jax.objectives.matching import over_noise_levels as over_noise_levels
+from sgm_jax.objectives.matching import sliced_score_matching as sliced_score_matching
+from sgm_jax.objectives.matching import sliced_score_matching_vr as sliced_score_matching_vr
+from sgm_jax.objectives.times import LevelTimes as LevelTimes
+from sgm_jax.objectives.times import LogNormalTimes as LogNormalTimes
+from sgm_jax.objectives.times import LogUniformTimes as LogUniformTimes
+from sgm_jax.objectives.times import UniformTimes as UniformTimes
+from sgm_jax.objectives.times import independent_quantiles as independent_quantiles
+from sgm_jax.objectives.times import stratified_quantiles as stratified_quantiles
+from sgm_jax.objectives.weightings import WEIGHTINGS as WEIGHTINGS
+from sgm_jax.objectives.weightings import EDMWeighting as EDMWeighting
+from sgm_jax.objectives.weightings import LogSNRWeighting as LogSNRWeighting
+from sgm_jax.objectives.weightings import MinSNRWeighting as MinSNRWeighting
+from sgm_jax.objectives.weightings import likelihood_weighting as likelihood_weighting
+from sgm_jax.objectives.weightings import noise_weighting as noise_weighting
