@@ -10,6 +10,7 @@ MODES = ("run", "train", "sample", "fit", "likelihood", "inverse", "evaluate", "
 HELP = f"""usage: python launch.py [--config=FILE[:smoke]] [--workdir=FOLDER] [--mode=MODE] [--config.FIELD=VALUE ...]
 
   --config   experiment to run                            (configs/mnist.py; ':smoke' is a one-minute version)
+             configs/pretrained.py:mnist is a trained network, for modes sample, likelihood, inverse and evaluate
   --workdir  folder for checkpoints, metrics and results  (runs/<name of the config>)
   --mode     {", ".join(MODES)}
                run         train, sample, score and write <workdir>/report/index.html
@@ -73,7 +74,9 @@ def main(argv: list[str]) -> int:
             return modes.convert(source, flags.FLAGS.format, flags.FLAGS.source_config, workdir)
         kind, tasks = choose("objective", config.objective, run.OBJECTIVES)
         task = choose(f"--mode for objective {config.objective!r}", mode, tasks)
-        stored = None if mode in ("run", "train") else modes.stored_model(workdir)
+        if mode in ("run", "train") and config.pretrained:
+            return fail(f"--mode={mode} trains a network of its own; for {config.pretrained!r} choose another mode")
+        stored = None if mode in ("run", "train") else modes.stored_model(config, workdir)
         experiment = kind.from_config(config) if stored is None else kind.from_config(config, stored)
     except (ValueError, OSError) as error:
         return fail(str(error))

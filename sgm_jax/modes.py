@@ -8,12 +8,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from sgm_jax import data as datasets
 from sgm_jax import evaluation, fitted, inverse, likelihood, report, sampling
 from sgm_jax.convert import Pretrained, load
 from sgm_jax.convert.pretrained import FILE
+from sgm_jax.convert.shipped import pretrained
 from sgm_jax.experiment import Experiment
 from sgm_jax.sampling import Angle, Langevin, PredictorCorrector
 from sgm_jax.shapes import per_example_keys
@@ -72,20 +74,25 @@ def held_out_batch(experiment: Experiment, count: int) -> dict[str, np.ndarray]:
 
 
 def parameters(experiment: Experiment, workdir: pathlib.Path) -> Any:
-    """Return the averaged parameters of the newest checkpoint in `workdir`, or those of its `model.safetensors`."""
-    pretrained = stored_model(workdir)
-    if pretrained is not None:
-        return pretrained.params
+    """Return the averaged parameters of the newest checkpoint in `workdir`, or those of a stored network."""
+    stored = stored_model(experiment.config, workdir)
+    if stored is not None:
+        return stored.params
     with Checkpoints(workdir) as checkpoints:
         return checkpoints.restore(jax.eval_shape(experiment.init))[0].ema_params
 
 
-def stored_model(workdir: pathlib.Path) -> Pretrained | None:
-    """Return the network of `model.safetensors` in `workdir`, None without it or where there is a checkpoint.
+def stored_model(config: ConfigDict, workdir: pathlib.Path) -> Pretrained | None:
+    """Return the library's own network that `config.pretrained` names, or that of `model.safetensors` in `workdir`.
+
+    Returns:
+        The network; None without either, or where there is a checkpoint beside the file.
 
     Raises:
-        ValueError: if the file cannot be used.
+        ValueError: if the name is unknown, or the file cannot be used.
     """
+    if config.pretrained:
+        return pretrained(config.pretrained)
     if not (workdir / FILE).is_file():
         return None
     with Checkpoints(workdir) as checkpoints:
