@@ -117,6 +117,59 @@ def test_help_is_short_and_complete():
         assert word in result.stdout
 
 
+def small_network():
+    """A network of vectors, as the launcher finds it in a workdir."""
+    import jax
+    import jax.numpy as jnp
+
+    import sgm_jax as sgm
+    from sgm_jax.convert import Pretrained
+    from sgm_jax.networks import MLP
+
+    network = MLP(width=8, layers=1)
+    params = network.init(jax.random.key(0), jnp.ones(1), jnp.zeros((1, 2)))["params"]
+    return Pretrained(network, params, sgm.VP(), sgm.score.Noise(), {}, (2,))
+
+
+def test_checkpoints_that_cannot_be_converted_are_refused_in_one_line(tmp_path):
+    options = ["--mode=convert", f"--workdir={tmp_path / 'run'}"]
+    assert "--source" in complaint(*options)
+    assert "absent.pth" in complaint(*options, f"--source={tmp_path}/absent.pth")
+    (tmp_path / "evil.pkl").write_bytes(b"\x80\x04cos\nsystem\nX\x04\x00\x00\x00true\x85R.")
+    assert "evil.pkl cannot be read: pickle names 'os.system'" in complaint(*options, f"--source={tmp_path}/evil.pkl")
+    checkpoint = f"--source={ROOT}/tests/data/ncsnpp_ve_continuous.pth"
+    assert "'score_sde_flax'" in complaint(*options, checkpoint, "--format=score_sde_flex")
+    assert "config must be given" in complaint(*options, checkpoint)
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_a_networks_file_is_enough_to_sample(tmp_path):
+    small_network().save(tmp_path / "model.safetensors")
+    result = launch(f"--workdir={tmp_path}", "--mode=sample", "--config.sampling.count=6")
+    assert result.returncode == 0, result.stderr
+    samples = np.load(tmp_path / "samples.npz")["x"]
+    assert samples.shape == (6, 2) and np.isfinite(samples).all()
+    assert "--config.data.name" in complaint(f"--workdir={tmp_path}", "--mode=likelihood")
+    assert "shape (2,)" in complaint(f"--workdir={tmp_path}", "--mode=likelihood", "--config.data.name=mnist")
+
+
+@pytest.mark.slow
+def test_checkpoints_are_converted_and_sampled(tmp_path):
+    sys.path.insert(0, str(ROOT / "tests"))
+    from recorded import load
+
+    (tmp_path / "flags.json").write_text(json.dumps(load("ncsnpp_ve_continuous.npz")[2]))
+    source = f"--source={ROOT}/tests/data/ncsnpp_ve_continuous.pth"
+    options = [f"--workdir={tmp_path / 'run'}", f"--source_config={tmp_path / 'flags.json'}"]
+    result = launch("--mode=convert", source, *options)
+    assert result.returncode == 0, result.stderr
+    sampling = ["--config.sampling.count=2", "--config.sampling.batch_size=2", "--config.sampling.steps=3"]
+    result = launch("--mode=sample", options[0], *sampling)
+    assert result.returncode == 0, result.stderr
+    samples = np.load(tmp_path / "run" / "samples.npz")["x"]
+    assert samples.shape == (2, 16, 16, 3) and samples.dtype == np.uint8
+
+
 @pytest.mark.slow
 def test_smoke_run_and_every_mode(tmp_path):
     options = [SMOKE, f"--workdir={tmp_path}"]
@@ -142,6 +195,14 @@ def test_smoke_run_and_every_mode(tmp_path):
         result = launch(*options, f"--mode={mode}")
         assert result.returncode == 0, result.stderr
     assert "another architecture" in complaint(*options, "--config.network.channels=16", "--mode=sample")
+
+    # The exported network draws the same images from its file alone.
+    assert launch(*options, "--mode=export").returncode == 0
+    (tmp_path / "other").mkdir()
+    (tmp_path / "model.safetensors").rename(tmp_path / "other" / "model.safetensors")
+    result = launch(SMOKE, f"--workdir={tmp_path / 'other'}", "--mode=sample")
+    assert result.returncode == 0, result.stderr
+    np.testing.assert_array_equal(np.load(tmp_path / "other" / "samples.npz")["x"], first)
 
 
 @pytest.mark.slow

@@ -1,8 +1,11 @@
 """A sampler as a file of its own, which runs with JAX alone."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
+from unittest import mock
 
+import equinox
 import jax
 import jax.export
 from jaxtyping import Array, Num
@@ -22,7 +25,7 @@ def export_sampler(
 ) -> bytes:
     """Compile a sampler, parameters included, to a portable program that maps a PRNG key to raw samples [count, ...].
 
-    Where it is used, neither this library nor flax or diffrax is needed:
+    A solve that fails there gives NaN. Where it is used, neither this library nor flax or diffrax is needed:
     `jax.export.deserialize(data).call(jax.random.key(0))`.
 
     Args:
@@ -44,4 +47,17 @@ def export_sampler(
         return pretrained.scaling.to_raw(sample(key, chosen, (count, *pretrained.shape), **options).x)
 
     key = jax.eval_shape(lambda: jax.random.key(0))
-    return bytes(jax.export.export(jax.jit(draw), platforms=platforms)(key).serialize())
+    with _errors_give_nan():
+        return bytes(jax.export.export(jax.jit(draw), platforms=platforms)(key).serialize())
+
+
+@contextlib.contextmanager
+def _errors_give_nan():
+    """Let failed checks of equinox and diffrax give NaN: they raise through a callback, which a file cannot hold."""
+    # What is traced already has the callback in it, and must not have the NaN in it afterwards.
+    jax.clear_caches()
+    try:
+        with mock.patch.object(equinox._errors, "EQX_ON_ERROR", "nan"):
+            yield
+    finally:
+        jax.clear_caches()

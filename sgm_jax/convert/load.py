@@ -77,8 +77,8 @@ def load(
     """
     path = pathlib.Path(path)
     if format is not None:
-        choose("format", format, [*FORMATS, OWN])
-    choose("weights", weights, WEIGHTS)
+        choose("format", format, dict.fromkeys([*FORMATS, OWN]))
+    choose("weights", weights, dict.fromkeys(WEIGHTS))
     if (path / FILE).is_file():
         path = path / FILE
     archive = archives.read(path)

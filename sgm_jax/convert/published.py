@@ -78,12 +78,14 @@ def _ncsn(image_size: int, sigma_begin: float, num_classes: int, channels: int =
 
 
 NCSN = {
-    "ncsn/mnist": _ncsn(28, 1, 10, channels=1, ngf=64),
-    "ncsn/celeba": _ncsn(32, 1, 10),
-    "ncsn/cifar10": _ncsn(32, 1, 10),
-    "ncsnv2/cifar10": _ncsn(32, 50, 232),
-    "ncsnv2/celeba": _ncsn(64, 90, 500),
-    "ncsnv2/bedroom": _ncsn(128, 190, 1086),
+    "ncsn/mnist": _ncsn(28, 1.0, 10, channels=1, ngf=64),
+    "ncsn/celeba": _ncsn(32, 1.0, 10),
+    "ncsn/cifar10": _ncsn(32, 1.0, 10),
+    "ncsnv2/cifar10": _ncsn(32, 50.0, 232),
+    "ncsnv2/celeba": _ncsn(64, 90.0, 500),
+    "ncsnv2/church": _ncsn(64, 140.0, 788),
+    **{f"ncsnv2/{data}": _ncsn(128, 190.0, 1086) for data in ("bedroom", "tower")},
+    "ncsnv2/ffhq": _ncsn(256, 348.0, 2311),
 }
 
 # ------------------------------------------------------------------------------------------------------ consistency

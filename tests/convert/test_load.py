@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
+from pytorch_files import module, nested_tensor, storage, tensor, write_legacy, write_pickle, write_zip
 from recorded import DATA, load
-from test_archives import module, nested_tensor, storage, tensor, write_legacy, write_pickle, write_zip
+from test_score_sde import FULL, NCSNPP_CLASSES, flax_layout
 
 from sgm_jax import convert
 from sgm_jax.convert.published import PUBLISHED
@@ -76,10 +77,9 @@ def test_flags_stand_beside_the_file(tmp_path, ncsnpp):
 
 @pytest.mark.parametrize("weights", ["ema", "raw"])
 def test_flax_checkpoints_are_those_of_pytorch(tmp_path, ncsnpp, weights):
-    from test_score_sde import flax_params
-
     state, _, config = ncsnpp
-    params = flax_params(state, config)
+    classes = [(FULL | {"Attn": "AttnBlockpp"}).get(name, name) for name in NCSNPP_CLASSES.split()]
+    params = flax_layout(state, classes)
     other = jax.tree.map(np.zeros_like, params)
     kept = {"params_ema": params, "optimizer": {"target": other}}
     if weights == "raw":
