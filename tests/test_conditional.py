@@ -62,11 +62,11 @@ def test_the_loss_is_that_of_each_example_given_its_own_label(config, rate):
     experiment = told(config)
     train = experiment.dataset.train
     batch = {"x": jnp.repeat(train.x, 20, axis=0), "label": jnp.repeat(train.label, 20)}
-    assert not experiment.held_out_loss(jax.random.key(1), {}, batch).any()
+    # Right labels make the prediction exact but for rounding; "no label" is told as 3, off by one for the nearest.
+    assert jnp.all(experiment.held_out_loss(jax.random.key(1), {}, batch) < 1e-9)
     losses = experiment.loss(jax.random.key(1), {}, batch)
-    # Right labels make the prediction exact; "no label" is told as 3, which is right for nobody.
-    assert abs((losses > 1e-3).mean() - rate) <= 4 * np.sqrt(rate * (1 - rate) / len(losses))
-    assert jnp.all((losses > 1e-3) | (losses < 1e-9))
+    assert jnp.all((losses < 1e-9) | (losses > 0.9))
+    assert abs((losses > 0.9).mean() - rate) <= 4 * np.sqrt(rate * (1 - rate) / len(losses))
 
 
 @pytest.mark.parametrize("guidance", [1.0, 2.0])
@@ -90,7 +90,10 @@ def test_completions_are_given_the_class_of_what_they_complete(config, monkeypat
     config.inverse.mask = "first"
     config.inverse.draws = 2
     config.inverse.steps = 5
-    result = modes.inpaint(told(config), {})
+    experiment = told(config)
+    # The grey of unknown pixels is the middle of the raw levels.
+    experiment = dataclasses.replace(experiment, dataset=dataclasses.replace(experiment.dataset, levels=2))
+    result = modes.inpaint(experiment, {})
     np.testing.assert_allclose(result["restored"], np.repeat(result["original"][:, None], 2, axis=1), atol=1e-3)
 
 
