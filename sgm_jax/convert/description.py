@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgm_jax.naming import choose, construct
+from sgm_jax.naming import choose, set_options
 
 # Where the classes are that a description may name.
 ROOMS = ("sgm_jax.sde", "sgm_jax.score", "sgm_jax.labels", "sgm_jax.networks", "sgm_jax.scaling")
@@ -60,7 +60,9 @@ def restore(description: Any) -> Any:
         return choose("constant", description["constant"], CONSTANTS)
     name = str(description.get("name"))
     fields = {field: restore(value) for field, value in description.items() if field != "name"}
-    return construct(name, choose("name", name, _classes()), fields)
+    constructor = choose("name", name, _classes())
+    set_options(name, constructor, fields)  # Which fields are allowed; None stands for itself here.
+    return constructor(**fields)
 
 
 def _classes() -> dict[str, type]:

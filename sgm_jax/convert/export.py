@@ -25,7 +25,7 @@ def export_sampler(
 ) -> bytes:
     """Compile a sampler, parameters included, to a portable program that maps a PRNG key to raw samples [count, ...].
 
-    A solve that fails there gives NaN. Where it is used, neither this library nor flax or diffrax is needed:
+    A solve that fails there gives NaN. Where it is used, nothing but JAX and flatbuffers is needed:
     `jax.export.deserialize(data).call(jax.random.key(0))`.
 
     Args:

@@ -12,6 +12,7 @@ from sgm_jax.objectives.matching import sliced_score_matching_vr as sliced_score
 from sgm_jax.objectives.times import LevelTimes as LevelTimes
 from sgm_jax.objectives.times import LogNormalTimes as LogNormalTimes
 from sgm_jax.objectives.times import LogUniformTimes as LogUniformTimes
+from sgm_jax.objectives.times import Times as Times
 from sgm_jax.objectives.times import UniformTimes as UniformTimes
 from sgm_jax.objectives.times import independent_quantiles as independent_quantiles
 from sgm_jax.objectives.times import stratified_quantiles as stratified_quantiles

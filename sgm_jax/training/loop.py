@@ -108,7 +108,9 @@ def train(
             state, metrics = step_fn(state, next(data))
             pending.append(metrics)
             done = step + 1
-            last = done == schedule.steps or stop.is_set()
+            # Asked once a step: a signal that comes later is for the next one, which then saves.
+            stopping = stop.is_set()
+            last = done == schedule.steps or stopping
             due = {
                 name: bool(every) and (last or done % every == 0)
                 for name, every in (
@@ -130,7 +132,7 @@ def train(
                 row["steps_per_second"] = len(pending) / (time.perf_counter() - since)
                 if learning_rate is not None:
                     row["learning_rate"] = float(learning_rate(done - 1))
-                if due["eval"] and not stop.is_set():
+                if due["eval"] and not stopping:
                     row["eval_loss"] = float(evaluate(state))
                 log.write(row)
                 bar.set_postfix(loss=f"{row['loss']:.4f}", refresh=False)
@@ -139,7 +141,7 @@ def train(
             # ---------------------------------------------------------- checkpoint
             if due["checkpoint"]:
                 checkpoints.save(state, to_json(data.get_state()), config or {})
-            if stop.is_set():
+            if stopping:
                 break
         checkpoints.wait()
     return Outcome(state, int(state.step) >= schedule.steps)

@@ -128,7 +128,7 @@ def test_every_step_has_its_own_integer_label():
     np.testing.assert_array_equal(label, np.arange(count))
 
 
-@pytest.mark.parametrize("prediction", ["epsilon", "sample", "v_prediction"])
+@pytest.mark.parametrize("prediction", ["sample", "v_prediction"])
 def test_prediction_type_is_that_of_the_scheduler(prediction):
     network = model("defaults")
     scheduler = reference.DDIMScheduler(prediction_type=prediction)

@@ -1,12 +1,13 @@
 """EDM's checkpoints: converted networks against recordings, preconditioners against their formulas."""
 
+import dataclasses
 import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from recorded import load
+from recorded import StandIn, load
 
 import sgm_jax as sgm
 from sgm_jax.convert import edm
@@ -49,34 +50,41 @@ def test_score_given_classes_is_that_of_the_recorded_denoiser(name):
 SIGMA = jnp.array([0.05, 7.0])
 
 
-def ve(state, config):
-    """Return the denoised images of the VE preconditioner by its formula, as a function of the raw network."""
-    pretrained = edm(state, config | {"precond": "VEPrecond"})
-    return pretrained, lambda network, x, sigma: x + sigma * network(jnp.log(SIGMA / 2), x)
+def ve(network, x, sigma):
+    """Return the denoised images of the VE preconditioner by its formula."""
+    return x + sigma * network(jnp.log(SIGMA / 2), x)
 
 
-def iddpm(state, config, points=1000):
-    """Return the same of iDDPM's, whose network gives twice the channels."""
-    state = dict(state)
-    for name in ("model.out_conv.weight", "model.out_conv.bias"):
-        state[name] = np.concatenate([state[name], 100 + state[name]])
-    pretrained = edm(state, config | {"precond": "iDDPMPrecond"})
+def iddpm(network, x, sigma, points=1000):
+    """Return those of iDDPM's, whose labels count the noise levels u of a recursion."""
     alpha_bar = np.sin(0.5 * np.pi * np.arange(points + 1) / points / 1.008) ** 2
     u = np.zeros(points + 1)
     for j in range(points, 0, -1):
         u[j - 1] = np.sqrt((u[j] ** 2 + 1) / max(alpha_bar[j - 1] / alpha_bar[j], 0.001) - 1)
     label = jnp.asarray(points - 1.0 - np.abs(np.asarray(SIGMA)[:, None] - u).argmin(1))
-    return pretrained, lambda network, x, sigma: x - sigma * network(label, x / jnp.sqrt(1 + sigma**2))
+    return x - sigma * network(label, x / jnp.sqrt(1 + sigma**2))
 
 
-@pytest.mark.parametrize("preconditioner, name", [(ve, "vp"), (iddpm, "adm")])
-def test_preconditioner_is_its_formula(preconditioner, name):
+def with_variance(state):
+    """Return the tensors of a network with twice the channels."""
+    state = dict(state)
+    for name in ("model.out_conv.weight", "model.out_conv.bias"):
+        state[name] = np.concatenate([state[name], 100 + state[name]])
+    return state
+
+
+@pytest.mark.parametrize(
+    "precond, name, tensors, formula", [("VEPrecond", "vp", dict, ve), ("iDDPMPrecond", "adm", with_variance, iddpm)]
+)
+def test_preconditioner_is_its_formula(precond, name, tensors, formula):
     state, _, config = load(f"edm_{name}.npz")
-    pretrained, formula = preconditioner(state, config)
-    network = jax.jit(lambda label, x: pretrained.network.apply({"params": pretrained.params}, label, x))
+    pretrained = edm(tensors(state), config | {"precond": precond})
+    # The recorded preconditioners have the same networks.
+    jax.tree.map(np.testing.assert_array_equal, pretrained.params, edm(state, config).params)
+    network = functools.partial(StandIn().apply, {})
     x = 3 * jax.random.normal(jax.random.key(0), (2, 16, 16, 3))
     expected = formula(network, x, SIGMA[:, None, None, None])
-    assert close(jax.jit(pretrained.apply)(SIGMA, x), expected)
+    assert close(dataclasses.replace(pretrained, network=StandIn()).apply(SIGMA, x), expected)
 
 
 def test_every_missing_extra_and_misshapen_tensor_is_named():

@@ -98,7 +98,15 @@ def test_parameters_of_another_network_are_not_saved(tmp_path):
 
 @pytest.mark.parametrize(
     "value",
-    [sgm.VP(0.2, 15.0), sgm.EDM(), sgm.Cosine(), EDMPreconditioned(0.3), Noise(), MLP(width=7, dtype=jnp.bfloat16)],
+    [
+        sgm.VP(0.2, 15.0),
+        sgm.EDM(),
+        sgm.Cosine(),
+        EDMPreconditioned(0.3),
+        Noise(),
+        MLP(width=7, dtype=jnp.bfloat16),
+        Scaling(None),
+    ],
     ids=lambda value: type(value).__name__,
 )
 def test_descriptions_are_json_and_come_back(value):

@@ -1,4 +1,6 @@
+import os
 import pathlib
+import signal
 import subprocess
 import sys
 import textwrap
@@ -123,6 +125,19 @@ def test_sigterm_saves_and_leaves(tmp_path):
     with training.Checkpoints(tmp_path) as checkpoints:
         assert 17 <= checkpoints.latest <= 20
     chex.assert_trees_all_equal(run(tmp_path, 60).state, run(tmp_path / "whole", 60).state)
+
+
+def test_a_signal_between_two_checks_loses_nothing(tmp_path):
+    # The learning rate is asked for while a row of metrics is written, at a step that saves no checkpoint.
+    def signalled(step):
+        if step == 7:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return 1e-2
+
+    outcome = run(tmp_path, 20, learning_rate=signalled)
+    assert not outcome.finished
+    with training.Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.latest == int(outcome.state.step) < 20
 
 
 def test_divergence_names_step_loss_and_gradient_and_keeps_the_checkpoint(tmp_path):
