@@ -63,9 +63,9 @@ def test_the_loss_is_that_of_each_example_given_its_own_label(config, rate):
     train = experiment.dataset.train
     batch = {"x": jnp.repeat(train.x, 20, axis=0), "label": jnp.repeat(train.label, 20)}
     # Right labels make the prediction exact but for rounding; "no label" is told as 3, off by one for the nearest.
-    assert jnp.all(experiment.held_out_loss(jax.random.key(1), {}, batch) < 1e-9)
+    assert jnp.all(experiment.held_out_loss(jax.random.key(1), {}, batch) < 1e-4)
     losses = experiment.loss(jax.random.key(1), {}, batch)
-    assert jnp.all((losses < 1e-9) | (losses > 0.9))
+    assert jnp.all((losses < 1e-4) | (losses > 0.9))
     assert abs((losses > 0.9).mean() - rate) <= 4 * np.sqrt(rate * (1 - rate) / len(losses))
 
 
