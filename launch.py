@@ -10,12 +10,13 @@ MODES = ("run", "train", "sample", "fit", "likelihood", "inverse", "evaluate", "
 HELP = f"""usage: python launch.py [--config=FILE[:smoke]] [--workdir=FOLDER] [--mode=MODE] [--config.FIELD=VALUE ...]
 
   --config   experiment to run                            (configs/mnist.py; ':smoke' is a one-minute version)
+             configs/pretrained.py:mnist is a trained network, for modes sample, likelihood, inverse and evaluate
   --workdir  folder for checkpoints, metrics and results  (runs/<name of the config>)
   --mode     {", ".join(MODES)}
                run         train, sample, score and write <workdir>/report/index.html
                train       train, or go on from the newest checkpoint in the workdir
                fit         fit the sampler's steps to the model -> fitted_<solver>_<steps>.npz
-               sample      draw samples                         -> samples.npz, samples.png
+               sample      draw samples                         -> samples.npz, samples.png, samples/index.html
                likelihood  bits per dimension of held-out data  -> likelihood.json
                inverse     inpaint held-out data                -> inverse.npz, inpainting.png
                evaluate    quality of samples                   -> quality.json
@@ -73,7 +74,9 @@ def main(argv: list[str]) -> int:
             return modes.convert(source, flags.FLAGS.format, flags.FLAGS.source_config, workdir)
         kind, tasks = choose("objective", config.objective, run.OBJECTIVES)
         task = choose(f"--mode for objective {config.objective!r}", mode, tasks)
-        stored = None if mode in ("run", "train") else modes.stored_model(workdir)
+        if mode in ("run", "train") and config.pretrained:
+            return fail(f"--mode={mode} trains a network of its own; for {config.pretrained!r} choose another mode")
+        stored = None if mode in ("run", "train") else modes.stored_model(config, workdir)
         experiment = kind.from_config(config) if stored is None else kind.from_config(config, stored)
     except (ValueError, OSError) as error:
         return fail(str(error))

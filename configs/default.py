@@ -38,6 +38,8 @@ def get_config() -> ConfigDict:
     config.sde.sigma_max = placeholder(float)
     config.sde.offset = placeholder(float)
 
+    config.pretrained = placeholder(str)  # name of a network of the library's own, used in place of a trained one
+
     config.network = ConfigDict()
     config.network.name = "unet"  # mlp, ncsn, ncsnv2, ncsnv2_deeper, ncsnv2_deepest, unet
     config.network.num_classes = placeholder(int)  # of a class-conditional model; the data need labels

@@ -240,7 +240,7 @@ class Experiment:
         network = functools.partial(self.apply, params, label=self.labels(batch))
         return self._loss(jax.random.split(key, 3), network, batch, identity)
 
-    def labels(self, batch: dict[str, Array]) -> Int[Array, " b"] | None:
+    def labels(self, batch: dict[str, Array | np.ndarray]) -> Int[Array, " b"] | None:
         """Return the classes [b] that the network is told of a batch, None for an unconditional network."""
         return jnp.asarray(batch["label"]) if self.num_classes else None
 

@@ -8,12 +8,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from sgm_jax import data as datasets
 from sgm_jax import evaluation, fitted, inverse, likelihood, report, sampling
 from sgm_jax.convert import Pretrained, load
 from sgm_jax.convert.pretrained import FILE
+from sgm_jax.convert.shipped import pretrained
 from sgm_jax.experiment import Experiment
 from sgm_jax.sampling import Angle, Langevin, PredictorCorrector
 from sgm_jax.shapes import per_example_keys
@@ -23,6 +25,8 @@ from sgm_jax.training.checkpoint import to_json
 
 # Streams of randomness, each a function of the config's seed alone.
 TRAINING_DATA, HELD_OUT, SAMPLES, LIKELIHOOD, INVERSE, CLASSIFIER, FILM, LATENTS, CALIBRATION = range(9)
+
+GRID = 100  # images in the sample grid
 
 
 class Unsuitable(ValueError):
@@ -70,20 +74,25 @@ def held_out_batch(experiment: Experiment, count: int) -> dict[str, np.ndarray]:
 
 
 def parameters(experiment: Experiment, workdir: pathlib.Path) -> Any:
-    """Return the averaged parameters of the newest checkpoint in `workdir`, or those of its `model.safetensors`."""
-    pretrained = stored_model(workdir)
-    if pretrained is not None:
-        return pretrained.params
+    """Return the averaged parameters of the newest checkpoint in `workdir`, or those of a stored network."""
+    stored = stored_model(experiment.config, workdir)
+    if stored is not None:
+        return stored.params
     with Checkpoints(workdir) as checkpoints:
         return checkpoints.restore(jax.eval_shape(experiment.init))[0].ema_params
 
 
-def stored_model(workdir: pathlib.Path) -> Pretrained | None:
-    """Return the network of `model.safetensors` in `workdir`, None without it or where there is a checkpoint.
+def stored_model(config: ConfigDict, workdir: pathlib.Path) -> Pretrained | None:
+    """Return the library's own network that `config.pretrained` names, or that of `model.safetensors` in `workdir`.
+
+    Returns:
+        The network; None without either, or where there is a checkpoint beside the file.
 
     Raises:
-        ValueError: if the file cannot be used.
+        ValueError: if the name is unknown, or the file cannot be used.
     """
+    if config.pretrained:
+        return pretrained(config.pretrained)
     if not (workdir / FILE).is_file():
         return None
     with Checkpoints(workdir) as checkpoints:
@@ -174,17 +183,33 @@ def draw(experiment: Experiment, workdir: pathlib.Path, params: Any, count: int)
 
 
 def sample(experiment: Experiment, workdir: pathlib.Path) -> int:
-    """Draw samples into `samples.npz` (and `samples.png`); returns the exit code."""
+    """Draw samples into `samples.npz`, `samples.png` and a page of their own; returns the exit code."""
     samples = draw(experiment, workdir, parameters(experiment, workdir), experiment.config.sampling.count)
     save_samples(samples, experiment.sampling_labels(len(samples)), workdir)
+    page = report.write(
+        workdir / "samples",
+        report.Report(
+            title=f"{experiment.config.data.name}: samples",
+            config=experiment.config.to_dict(),
+            **beside_data(experiment, samples),
+        ),
+    )
+    print(f"page: {page}")
     return 0
+
+
+def beside_data(experiment: Experiment, samples: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what a page shows of the samples, and as many held-out examples where there are any."""
+    shown = samples[:GRID] if is_image(experiment) else samples
+    real = {"data": held_out_batch(experiment, len(shown))["x"]} if len(experiment.dataset.test) else {}
+    return {"samples": shown} | real
 
 
 def save_samples(samples: np.ndarray, label: np.ndarray | None, workdir: pathlib.Path) -> None:
     """Write samples, and the classes they were drawn for where there are any, to the run's folder."""
     np.savez_compressed(workdir / "samples.npz", x=samples, **({} if label is None else {"label": label}))
     if samples.ndim == 4:
-        report.save_png(workdir / "samples.png", report.grid(samples[:100]))
+        report.save_png(workdir / "samples.png", report.grid(samples[:GRID]))
     print(f"{len(samples)} samples in {workdir / 'samples.npz'}")
 
 

@@ -17,7 +17,6 @@ from sgm_jax.shapes import per_example_keys
 from sgm_jax.training import read_metrics
 from sgm_jax.version import __version__
 
-GRID = 100  # images in the sample grid
 MOVIE = (36, 24)  # images and frames of the animation
 STRIP = (4, 10)  # images and frames of the film strip
 PATHS = (4, 9)  # rows and columns of the interpolation
@@ -39,8 +38,7 @@ def run(experiment: Experiment, workdir: pathlib.Path) -> int:
     with timed(timings, "samples"):
         samples = modes.draw(experiment, workdir, params, experiment.config.sampling.count)
         modes.save_samples(samples, experiment.sampling_labels(len(samples)), workdir)
-        fields["samples"] = samples[:GRID] if modes.is_image(experiment) else samples
-        fields["data"] = modes.held_out_batch(experiment, len(fields["samples"]))["x"]
+        fields |= modes.beside_data(experiment, samples)
     with timed(timings, "films"):
         fields |= films(experiment, workdir, params)
     with timed(timings, "likelihood"):

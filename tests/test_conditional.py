@@ -60,17 +60,18 @@ def test_labels_are_dropped_at_the_rate_asked_for(config, rate):
 def test_the_loss_is_that_of_each_example_given_its_own_label(config, rate):
     config.train.label_dropout = rate
     experiment = told(config)
-    batch = {"x": np.repeat(experiment.dataset.train.x, 20, 0), "label": np.repeat(experiment.dataset.train.label, 20)}
-    assert not experiment.held_out_loss(jax.random.key(1), {}, batch).any()
+    train = experiment.dataset.train
+    batch = {"x": jnp.repeat(train.x, 20, axis=0), "label": jnp.repeat(train.label, 20)}
+    # Right labels make the prediction exact but for rounding; "no label" is told as 3, off by one for the nearest.
+    assert jnp.all(experiment.held_out_loss(jax.random.key(1), {}, batch) < 1e-4)
     losses = experiment.loss(jax.random.key(1), {}, batch)
-    # Right labels make the prediction exact; "no label" is told as 3, which is right for nobody.
-    assert abs((losses > 1e-3).mean() - rate) <= 4 * np.sqrt(rate * (1 - rate) / len(losses))
-    assert jnp.all((losses > 1e-3) | (losses < 1e-9))
+    assert jnp.all((losses < 1e-4) | (losses > 0.4))
+    assert abs((losses > 0.4).mean() - rate) <= 4 * np.sqrt(rate * (1 - rate) / len(losses))
 
 
 @pytest.mark.parametrize("guidance", [1.0, 2.0])
 @pytest.mark.parametrize("label", [None, 2, "balanced"])
-def test_every_sample_is_of_the_class_asked_for(config, label, guidance):
+def test_every_sample_is_of_the_class_asked_for(config, tmp_path, label, guidance):
     if label is None and guidance != 1:
         pytest.skip("guidance needs a label")
     config.sampling.label = label
@@ -78,7 +79,8 @@ def test_every_sample_is_of_the_class_asked_for(config, label, guidance):
     experiment = told(config)
     asked = np.array({None: [CLASSES] * 11, 2: [2] * 11, "balanced": [0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1]}[label])
     expected = CLASSES + guidance * (asked - CLASSES)
-    np.testing.assert_allclose(modes.draw(experiment, {}, 11), np.repeat(expected[:, None], 2, axis=1), atol=1e-3)
+    samples = modes.draw(experiment, tmp_path, {}, 11)
+    np.testing.assert_allclose(samples, np.repeat(expected[:, None], 2, axis=1), atol=1e-3)
     if label is not None:
         np.testing.assert_array_equal(experiment.sampling_labels(11), asked)
 
@@ -88,7 +90,10 @@ def test_completions_are_given_the_class_of_what_they_complete(config, monkeypat
     config.inverse.mask = "first"
     config.inverse.draws = 2
     config.inverse.steps = 5
-    result = modes.inpaint(told(config), {})
+    experiment = told(config)
+    # The grey of unknown pixels is the middle of the raw levels.
+    experiment = dataclasses.replace(experiment, dataset=dataclasses.replace(experiment.dataset, levels=2))
+    result = modes.inpaint(experiment, {})
     np.testing.assert_allclose(result["restored"], np.repeat(result["original"][:, None], 2, axis=1), atol=1e-3)
 
 
