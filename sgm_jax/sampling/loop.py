@@ -1,0 +1,62 @@
+"""The loop over the steps of a known schedule.
+
+`diffrax.diffeqsolve` takes such steps too, with machinery for controllers, events and dense output that costs
+microseconds a step and more time to compile than a small network. Here any of its explicit solvers runs without.
+"""
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from numpy.typing import NDArray
+
+from sgm_jax.sampling.corrector import Context
+from sgm_jax.shapes import Batch
+
+
+def take_steps(
+    terms: diffrax.AbstractTerm,
+    solver: diffrax.AbstractSolver,
+    clock: Float[Array, " n"],
+    y: Batch,
+    args: Context,
+    saved: NDArray,
+    meter: diffrax.AbstractProgressMeter,
+) -> tuple[Batch, Float[Array, "k b ..."]]:
+    """Step along the clock; return the last state and those after the steps that are to be saved.
+
+    Args:
+        terms: what is integrated.
+        solver: any explicit diffrax solver.
+        clock: where the steps begin and end [steps + 1].
+        y: the state at the start [b, ...].
+        args: what the solver may need beyond the terms.
+        saved: for each state to save the number of steps before it, not decreasing [k].
+        meter: progress meter.
+    """
+    if isinstance(solver, diffrax.AbstractRungeKutta | diffrax.AbstractSRK):
+        # The loop over their stages; diffrax sets this field on its own way into a solve.
+        solver = eqx.tree_at(lambda s: s.scan_kind, solver, "lax", is_leaf=lambda leaf: leaf is None)
+    y = y.astype(jnp.result_type(y, clock))
+    steps = len(clock) - 1
+    kept, order = np.unique(saved, return_inverse=True)
+    slot = np.full(steps + 1, len(kept))
+    slot[kept] = np.arange(len(kept))
+    slot = jnp.asarray(slot)
+
+    def save(states, i, y):
+        # States without a slot are dropped.
+        return states.at[slot[i]].set(y, mode="drop") if len(kept) else states
+
+    def step(i, carry):
+        y, state, states, progress = carry
+        y, _, _, state, _ = solver.step(terms, clock[i], clock[i + 1], y, args, state, False)
+        return y, state, save(states, i + 1, y), meter.step(progress, (i + 1) / steps)
+
+    state = solver.init(terms, clock[0], clock[1], y, args)
+    states = save(jnp.zeros((len(kept), *y.shape), y.dtype), 0, y)
+    y, _, states, progress = jax.lax.fori_loop(0, steps, step, (y, state, states, meter.init()))
+    meter.close(progress)
+    return y, states[order]
