@@ -51,12 +51,15 @@ def take_steps(
         return states.at[slot[i]].set(y, mode="drop") if len(kept) else states
 
     def step(i, carry):
-        y, state, states, progress = carry
-        y, _, _, state, _ = solver.step(terms, clock[i], clock[i + 1], y, args, state, False)
-        return y, state, save(states, i + 1, y), meter.step(progress, (i + 1) / steps)
+        # The times ride along: looked up in the step itself, they would be looked up anew for every number of it.
+        t0, t1, y, state, states, progress = carry
+        y, _, _, state, _ = solver.step(terms, t0, t1, y, args, state, False)
+        ahead = clock[jnp.minimum(i + 2, steps)]
+        return t1, ahead, y, state, save(states, i + 1, y), meter.step(progress, (i + 1) / steps)
 
     state = solver.init(terms, clock[0], clock[1], y, args)
     states = save(jnp.zeros((len(kept), *y.shape), y.dtype), 0, y)
-    y, _, states, progress = jax.lax.fori_loop(0, steps, step, (y, state, states, meter.init()))
+    start = clock[0], clock[1], y, state, states, meter.init()
+    _, _, y, _, states, progress = jax.lax.fori_loop(0, steps, step, start)
     meter.close(progress)
     return y, states[order]

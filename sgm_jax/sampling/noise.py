@@ -56,8 +56,10 @@ def gaussian(key: PRNGKey, shape: tuple[int, ...]) -> Array:
     # The lowest bit is not among those that make the angle.
     radius = jnp.where(second & 1, radius, -radius)
     v = _from_one_to_two(second) - 1.5
-    cosine, sine = _polynomial(_COSINE, v * v), v * _polynomial(_SINE, v * v)
-    return jnp.concatenate([radius * cosine, radius * sine])[:size].reshape(shape)
+    # The barriers keep XLA from computing everything anew for each of the two, and for each use of the noise.
+    radius, v = jax.lax.optimization_barrier((radius, v))
+    pair = radius * _polynomial(_COSINE, v * v), radius * v * _polynomial(_SINE, v * v)
+    return jnp.concatenate(jax.lax.optimization_barrier(pair))[:size].reshape(shape)
 
 
 def _is_threefry(key: PRNGKey | PRNGKeys) -> bool:
