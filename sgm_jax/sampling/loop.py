@@ -35,12 +35,15 @@ def take_steps(
         args: what the solver may need beyond the terms.
         saved: for each state to save the number of steps before it, not decreasing [k].
         meter: progress meter.
+
+    Raises:
+        EquinoxRuntimeError: if the solver says that a step failed.
     """
     if isinstance(solver, diffrax.AbstractRungeKutta | diffrax.AbstractSRK):
         # The loop over their stages; diffrax sets this field on its own way into a solve.
         solver = eqx.tree_at(lambda s: s.scan_kind, solver, "lax", is_leaf=lambda leaf: leaf is None)
     y = y.astype(jnp.result_type(y, clock))
-    steps = len(clock) - 1
+    steps, successful = len(clock) - 1, diffrax.RESULTS.successful
     kept, order = np.unique(saved, return_inverse=True)
     slot = np.full(steps + 1, len(kept))
     slot[kept] = np.arange(len(kept))
@@ -52,14 +55,22 @@ def take_steps(
 
     def step(i, carry):
         # The times ride along: looked up in the step itself, they would be looked up anew for every number of it.
-        t0, t1, y, state, states, progress = carry
-        y, _, _, state, _ = solver.step(terms, t0, t1, y, args, state, False)
+        t0, t1, y, state, states, progress, result = carry
+        y, _, _, state, outcome = solver.step(terms, t0, t1, y, args, state, False)
+        # The first failure counts.
+        result = diffrax.RESULTS.where(result == successful, outcome, result) if may_fail else result
         ahead = clock[jnp.minimum(i + 2, steps)]
-        return t1, ahead, y, state, save(states, i + 1, y), meter.step(progress, (i + 1) / steps)
+        return t1, ahead, y, state, save(states, i + 1, y), meter.step(progress, (i + 1) / steps), result
 
     state = solver.init(terms, clock[0], clock[1], y, args)
     states = save(jnp.zeros((len(kept), *y.shape), y.dtype), 0, y)
-    start = clock[0], clock[1], y, state, states, meter.init()
-    _, _, y, _, states, progress = jax.lax.fori_loop(0, steps, step, start)
+    may_fail = eqx.filter_eval_shape(
+        lambda t0, t1, y, state: solver.step(terms, t0, t1, y, args, state, False)[-1].is_traced(),
+        *(clock[0], clock[1], y, state),
+    )
+    start = clock[0], clock[1], y, state, states, meter.init(), successful
+    _, _, y, _, states, progress, result = jax.lax.fori_loop(0, steps, step, start)
     meter.close(progress)
+    if may_fail:
+        y = result.error_if(y, result != successful)
     return y, states[order]

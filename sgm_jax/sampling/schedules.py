@@ -200,7 +200,7 @@ def resolve_levels(
     if isinstance(schedule, jax.core.Tracer):
         if adaptive:
             return schedule[jnp.array([0, -1])]
-        return eqx.error_if(schedule, ~(jnp.diff(schedule) < 0), "schedule must be decreasing noise levels")
+        return eqx.error_if(schedule, jnp.diff(schedule) >= 0, "schedule must be decreasing noise levels")
     s = np.asarray(schedule)
     if s.ndim != 1 or len(s) < 2 or not np.all(np.diff(s) < 0):
         raise ValueError(f"schedule must be at least two decreasing noise levels, got {s}")

@@ -103,8 +103,9 @@ def sample(
         save: number of states to save for the trajectory, both ends included.
         noise: the noise source; adaptive steps of a `ReverseSDE` take it for the prior alone, and follow Brownian
             paths drawn from the key.
-        adjoint: how to differentiate through the sampler; `diffrax.ForwardMode()` unless given. Use
-            `diffrax.DirectAdjoint()` or `diffrax.RecursiveCheckpointAdjoint()` for `jax.grad`, on a mesh the former.
+        adjoint: how to differentiate through the sampler; forward mode unless given. Use `diffrax.DirectAdjoint()` or
+            `diffrax.RecursiveCheckpointAdjoint()` for `jax.grad`, on a mesh the former. With an adjoint
+            `diffrax.diffeqsolve` takes fixed steps too, which otherwise go in a plain loop that compiles faster.
         progress_meter: a diffrax progress meter for long runs.
         max_steps: limit on adaptive steps.
         mesh: the devices to split the batch over, along all of the mesh's axes; the parameters are replicated.
