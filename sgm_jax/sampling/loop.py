@@ -53,23 +53,22 @@ def take_steps(
         # States without a slot are dropped.
         return states.at[slot[i]].set(y, mode="drop") if len(kept) else states
 
+    def attempt(t0, t1, y, state):
+        return solver.step(terms, t0, t1, y, args, state, False)
+
     def step(i, carry):
-        # The times ride along: looked up in the step itself, they would be looked up anew for every number of it.
-        t0, t1, y, state, states, progress, result = carry
-        y, _, _, state, outcome = solver.step(terms, t0, t1, y, args, state, False)
+        y, state, states, progress, result = carry
+        y, _, _, state, outcome = attempt(clock[i], clock[i + 1], y, state)
         # The first failure counts.
         result = diffrax.RESULTS.where(result == successful, outcome, result) if may_fail else result
-        ahead = clock[jnp.minimum(i + 2, steps)]
-        return t1, ahead, y, state, save(states, i + 1, y), meter.step(progress, (i + 1) / steps), result
+        return y, state, save(states, i + 1, y), meter.step(progress, (i + 1) / steps), result
 
     state = solver.init(terms, clock[0], clock[1], y, args)
     states = save(jnp.zeros((len(kept), *y.shape), y.dtype), 0, y)
-    may_fail = eqx.filter_eval_shape(
-        lambda t0, t1, y, state: solver.step(terms, t0, t1, y, args, state, False)[-1].is_traced(),
-        *(clock[0], clock[1], y, state),
-    )
-    start = clock[0], clock[1], y, state, states, meter.init(), successful
-    _, _, y, _, states, progress, result = jax.lax.fori_loop(0, steps, step, start)
+    # Most solvers never fail, which is known without running them.
+    may_fail = eqx.filter_eval_shape(lambda *step: attempt(*step)[-1].is_traced(), clock[0], clock[1], y, state)
+    start = y, state, states, meter.init(), successful
+    y, _, states, progress, result = jax.lax.fori_loop(0, steps, step, start)
     meter.close(progress)
     if may_fail:
         y = result.error_if(y, result != successful)
