@@ -20,8 +20,8 @@ class AbstractCountedSolver(diffrax.AbstractSolver):
 class AbstractFlowSolver(AbstractCountedSolver):
     """A solver of `ProbabilityFlow` in the chart `NoiseLevel`: its clock is `s`, its vector field the noise estimate.
 
-    `diffeqsolve` flips the sign of time when it integrates backward, so a step sees `t0 = -s0`, `t1 = -s1`; it should
-    use `|t|` and ratios alone.
+    A step sees `t0 = s0`, `t1 = s1`, or both with the opposite sign where `diffeqsolve` integrates, which knows no
+    time that runs backward; it should use `|t|` and ratios alone.
     """
 
     term_structure: ClassVar = diffrax.ODETerm

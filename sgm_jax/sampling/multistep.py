@@ -42,7 +42,7 @@ class _Multistep(AbstractFlowSolver):
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
         past, levels, count = solver_state
-        # Only |t| and ratios: diffeqsolve flips the sign of time when it integrates backward.
+        # Only |t| and ratios: where diffeqsolve integrates backward it flips the sign of time.
         s0, s1 = jnp.abs(t0), jnp.abs(t1)
         integrands = (self.form.integrand(s0, y0, terms.vf(t0, y0, args)), *past)
         nodes = jnp.concatenate([s0[None], levels])

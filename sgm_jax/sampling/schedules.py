@@ -5,6 +5,7 @@ A schedule is a function `(sde, steps) -> s` [steps + 1] in float64 on the host,
 
 from collections.abc import Callable
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -197,7 +198,9 @@ def resolve_levels(
     elif steps is not None and steps != len(schedule) - 1:
         raise ValueError(f"steps={steps} contradicts a schedule of {len(schedule) - 1} steps")
     if isinstance(schedule, jax.core.Tracer):
-        return schedule[jnp.array([0, -1])] if adaptive else schedule
+        if adaptive:
+            return schedule[jnp.array([0, -1])]
+        return eqx.error_if(schedule, jnp.diff(schedule) >= 0, "schedule must be decreasing noise levels")
     s = np.asarray(schedule)
     if s.ndim != 1 or len(s) < 2 or not np.all(np.diff(s) < 0):
         raise ValueError(f"schedule must be at least two decreasing noise levels, got {s}")

@@ -4,6 +4,7 @@ from typing import ClassVar
 
 import diffrax
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 
 from sgm_jax.sampling.abstract import AbstractFlowSolver
@@ -26,18 +27,21 @@ class _SingleStep(AbstractFlowSolver):
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
         s0, s1 = jnp.abs(t0), jnp.abs(t1)
         ratio = jnp.where(s1 > 0, s1, s0) / s0
-        first = latest = self.form.integrand(s0, y0, terms.vf(t0, y0, args))
-        level, y = s0, y0
-        for i, fraction in enumerate((*self.fractions, None)):
-            end = s1 if fraction is None else s0 * ratio**fraction
+        ends = jnp.append(s0 * ratio ** jnp.asarray(self.fractions, s0.dtype), s1)
+
+        def stage(i, carry):
+            level, y, first = carry
+            latest = self.form.integrand(level, y, terms.vf(jnp.sign(t0) * level, y, args))
+            first = jnp.where(i > 0, first, latest)
             # A step to zero has no inner levels: its stages coincide, and the first alone counts.
             valid = jnp.stack([jnp.ones_like(s1, bool), (s1 > 0) & (i > 0)])
             nodes = jnp.stack([s0, level])
-            weights = step_weights(self.form, jnp.log, type(self).line, s0, end, nodes, valid).astype(y0.dtype)
-            y = self.form.decay(s0, end).astype(y0.dtype) * y0 + weights[0] * first + weights[1] * latest
-            if fraction is not None:
-                level = end
-                latest = self.form.integrand(level, y, terms.vf(jnp.sign(t0) * level, y, args))
+            weights = step_weights(self.form, jnp.log, type(self).line, s0, ends[i], nodes, valid).astype(y0.dtype)
+            y = self.form.decay(s0, ends[i]).astype(y0.dtype) * y0 + weights[0] * first + weights[1] * latest
+            return ends[i], y, first
+
+        # In a loop, so that the network is compiled once.
+        _, y, _ = jax.lax.fori_loop(0, len(ends), stage, (s0, y0, jnp.zeros_like(y0)))
         return y, None, dict(y0=y0, y1=y), solver_state, diffrax.RESULTS.successful
 
     def init(self, terms, t0, t1, y0, args):

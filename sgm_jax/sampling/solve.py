@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 
 from sgm_jax.sampling.charts import Angle, Hyperbolic
 from sgm_jax.sampling.corrector import Constraint, Context
+from sgm_jax.sampling.loop import take_steps
 from sgm_jax.sampling.noise import BrownianTree, NoiseSource, StepNoise, per_example_noise
 from sgm_jax.sampling.processes import AbstractProcess, ReverseSDE
 from sgm_jax.sampling.restart import Restart
@@ -102,8 +103,9 @@ def sample(
         save: number of states to save for the trajectory, both ends included.
         noise: the noise source; adaptive steps of a `ReverseSDE` take it for the prior alone, and follow Brownian
             paths drawn from the key.
-        adjoint: how to differentiate through the sampler; `diffrax.ForwardMode()` unless given. Use
-            `diffrax.DirectAdjoint()` or `diffrax.RecursiveCheckpointAdjoint()` for `jax.grad`, on a mesh the former.
+        adjoint: how to differentiate through the sampler; forward mode unless given. Use `diffrax.DirectAdjoint()` or
+            `diffrax.RecursiveCheckpointAdjoint()` for `jax.grad`, on a mesh the former. With an adjoint
+            `diffrax.diffeqsolve` takes fixed steps too, which otherwise go in a plain loop that compiles faster.
         progress_meter: a diffrax progress meter for long runs.
         max_steps: limit on adaptive steps.
         mesh: the devices to split the batch over, along all of the mesh's axes; the parameters are replicated.
@@ -144,7 +146,7 @@ def sample(
         jnp.asarray(levels, jnp.result_type(float)),
         solver,
         noise,
-        diffrax.ForwardMode() if adjoint is None else adjoint,
+        adjoint,
         diffrax.NoProgressMeter() if progress_meter is None else progress_meter,
         (shape[0] // devices, *shape[1:]),
         final,
@@ -209,6 +211,9 @@ def _solve(mesh, keys, x_init, controller, save, *problem) -> Samples:
 
 def _integrate(keys, x_init, controller, save, process, levels, solver, noise, adjoint, meter, shape, final, max_steps):
     prior_keys, path_keys, corrector_keys, constraint_keys, solver_keys = streams(keys)
+    # Traced once, in however many places the solver evaluates it.
+    score_fn = process.score_fn
+    process = eqx.tree_at(lambda p: p.score_fn, process, jax.jit(lambda t, x: score_fn(t, x)))
     xbar = start(process.sde, prior_keys, levels[0], x_init, shape, noise)
     # A ReverseSDE's terms run forward in minus its clock.
     clock = process.clock(levels) * (-1 if isinstance(process, ReverseSDE) else 1)
@@ -220,35 +225,48 @@ def _integrate(keys, x_init, controller, save, process, levels, solver, noise, a
         else:
             # Finer than the smallest step: 2**-20 of the whole is about what float32 resolves of the clock.
             path = BrownianTree(clock[0], clock[-1], 2**-20 * (clock[-1] - clock[0]), path_keys, shape, area)
-    saveat = diffrax.SaveAt(t1=True)
+    terms, y = process.terms(path), xbar * process.scale(levels[0])
+    args = Context(process, corrector_keys, constraint_keys, solver_keys)
+    if controller is None and adjoint is None and not isinstance(solver, diffrax.AbstractImplicitSolver):
+        steps, saved = len(levels) - 1, np.round(np.linspace(0, len(levels) - 1, save)).astype(int)
+        y, states = take_steps(terms, solver, clock, y, args, saved, meter)
+        path = clock[saved], states
+    else:
+        y, path, steps = _diffeqsolve(terms, solver, clock, y, args, controller, save, adjoint, meter, max_steps)
+    xbar = y / process.scale(levels[-1])
+    nfe = evaluations(solver, jnp.asarray(steps))
+    if final == "tweedie":
+        xbar = process.denoised(levels[-1], xbar)
+        nfe = None if nfe is None else nfe + 1
+    return Samples(xbar, nfe, _trajectory(process, *path) if save else None)
+
+
+def _diffeqsolve(terms, solver, clock, y, args, controller, save, adjoint, meter, max_steps):
+    """Return the state at the clock's end, the times and states saved if any, and the number of steps."""
+    saveat, kept = diffrax.SaveAt(t1=True), None
     if save:
         if controller is None:
-            kept = clock[np.round(np.linspace(0, len(levels) - 1, save)).astype(int)]
+            kept = clock[np.round(np.linspace(0, len(clock) - 1, save)).astype(int)]
         else:
             kept = jnp.linspace(clock[0], clock[-1], save)
         saveat = diffrax.SaveAt(subs=(diffrax.SubSaveAt(t1=True), diffrax.SubSaveAt(ts=kept)))
     solution = diffrax.diffeqsolve(
-        process.terms(path),
+        terms,
         solver,
         t0=clock[0],
         t1=clock[-1],
         # Left alone, diffrax would start with a step of 0.01 whatever the clock's scale.
         dt0=None if controller is None else 0.01 * (clock[-1] - clock[0]),
-        y0=xbar * process.scale(levels[0]),
-        args=Context(process, corrector_keys, constraint_keys, solver_keys),
+        y0=y,
+        args=args,
         stepsize_controller=diffrax.StepTo(clock) if controller is None else controller,
         saveat=saveat,
-        adjoint=adjoint,
-        max_steps=len(levels) - 1 if controller is None else max_steps,
+        adjoint=diffrax.ForwardMode() if adjoint is None else adjoint,
+        max_steps=len(clock) - 1 if controller is None else max_steps,
         progress_meter=meter,
     )
-    y = (solution.ys[0] if save else solution.ys)[-1]
-    xbar = y / process.scale(levels[-1])
-    nfe = evaluations(solver, solution.stats["num_steps"])
-    if final == "tweedie":
-        xbar = process.denoised(levels[-1], xbar)
-        nfe = None if nfe is None else nfe + 1
-    return Samples(xbar, nfe, _trajectory(process, kept, solution.ys[1]) if save else None)
+    last, states = solution.ys if save else (solution.ys, None)
+    return last[-1], (kept, states), solution.stats["num_steps"]
 
 
 def _trajectory(process: AbstractProcess, clock: Array, ys: Array) -> Trajectory:

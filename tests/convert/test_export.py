@@ -6,6 +6,7 @@ import sys
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import sgm_jax as sgm
 from sgm_jax.convert import Pretrained, export_sampler
@@ -31,3 +32,9 @@ def test_exported_sampler_needs_jax_alone(tmp_path):
     process = sgm.ProbabilityFlow(pretrained.sde, pretrained.score_fn)
     expected = sgm.sample(jax.random.key(7), process, (5, 2), steps=4).x
     np.testing.assert_allclose(np.load(tmp_path / "samples.npy"), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_adaptive_steps_are_refused():
+    pretrained = Pretrained(MLP(width=8), {}, sgm.VP(), sgm.score.Noise(), {}, (2,))
+    with pytest.raises(ValueError, match="must give steps or a schedule.*'rtol': 0.1"):
+        export_sampler(pretrained, 5, rtol=0.1, atol=0.1)

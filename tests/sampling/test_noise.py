@@ -3,10 +3,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 from closed_form import Mixture
 
 import sgm_jax as sgm
-from sgm_jax.sampling.noise import BrownianTree, Recorded
+from sgm_jax.sampling.noise import BrownianTree, Recorded, gaussian, per_example_noise
 from sgm_jax.shapes import expand, per_example_keys
 
 
@@ -14,6 +15,28 @@ def join(first, second):
     """Join increments and areas (dt, W, H) of adjacent intervals, by the definition of the area H."""
     (a, wa, ha), (b, wb, hb) = first, second
     return a + b, wa + wb, (a * ha + b * hb + 0.5 * (b * wa - a * wb)) / (a + b)
+
+
+def test_gaussian_numbers_are_standard_and_independent():
+    z = np.asarray(gaussian(jax.random.key(3), (1_000_001,)), np.float64)
+    assert scipy.stats.kstest(z, "norm").pvalue > 0.01
+    assert abs(scipy.stats.kurtosis(z)) < 0.02 and 4.5 < np.abs(z).max() < 6
+    # The two numbers of a pair share their radius and their angle.
+    first, second = z[:500_000], z[500_001:]
+    for function in (np.asarray, np.abs, np.square):
+        assert abs(np.corrcoef(function(first), function(second))[0, 1]) < 0.006
+
+
+@pytest.mark.parametrize("impl", ["threefry2x32", "rbg", "unsafe_rbg"])
+@pytest.mark.parametrize("x64", [False, True])
+def test_noise_of_an_example_is_the_same_in_any_batch(impl, x64):
+    with jax.enable_x64(x64):
+        keys = per_example_keys(jax.random.key(0, impl=impl), 6)
+        noise = per_example_noise(keys, 2, (6, 3, 5))
+        assert noise.dtype == (jnp.float64 if x64 else jnp.float32)
+        np.testing.assert_array_equal(noise[2:4], per_example_noise(keys[2:4], 2, (2, 3, 5)))
+        assert len(np.unique(noise)) == noise.size
+        assert not np.any(noise == per_example_noise(keys, 3, (6, 3, 5)))
 
 
 def test_strong_order_of_diffrax_solvers_on_one_path():

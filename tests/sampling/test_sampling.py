@@ -276,6 +276,26 @@ def test_langevin_corrector_keeps_the_marginal(rule):
     np.testing.assert_allclose(x.std(), np.sqrt(5), rtol=0.02)
 
 
+@pytest.mark.parametrize(
+    ("kind", "solver"),
+    [
+        (sgm.ProbabilityFlow, diffrax.Euler()),
+        (sgm.ProbabilityFlow, diffrax.Tsit5()),
+        (sgm.ProbabilityFlow, sampling.UniPC(3)),
+        (sgm.ProbabilityFlow, sampling.DPMSolver3()),
+        (sgm.ReverseSDE, sampling.Ancestral()),
+        (sgm.ReverseSDE, sgm.PredictorCorrector(diffrax.ShARK())),
+    ],
+)
+@pytest.mark.parametrize("save", [0, 3, 20])
+def test_the_plain_loop_takes_the_steps_of_diffeqsolve(kind, solver, save):
+    sde = sgm.EDM()
+    draw = functools.partial(
+        sgm.sample, jax.random.key(0), kind(sde, DATA.score_fn(sde)), (4, 3), solver=solver, steps=7, save=save
+    )
+    chex.assert_trees_all_close(draw(), draw(adjoint=diffrax.ForwardMode()), rtol=1e-5, atol=1e-4)
+
+
 def test_gradients_pass_through_the_sampler():
     sde = sgm.VP()
 
