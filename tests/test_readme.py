@@ -6,7 +6,12 @@ import re
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
-PAGES = ("README.md", "docs/sampling.md")
+# What each page's code ends with, and its shape.
+PAGES = {
+    "README.md": {"samples": (500, 2), "log_prob": (100,)},
+    "docs/networks.md": {"images": (4, 28, 28, 1)},
+    "docs/sampling.md": {"x": (16, 2)},
+}
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -15,7 +20,6 @@ def test_code_blocks_run(page):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     for number, block in enumerate(blocks):
         exec(compile(block, f"{page}, block {number}", "exec"), names)
-    shapes = {"README.md": {"samples": (500, 2), "log_prob": (100,)}, "docs/sampling.md": {"x": (16, 2)}}[page]
-    for name, shape in shapes.items():
+    for name, shape in PAGES[page].items():
         assert names[name].shape == shape
         assert bool(abs(names[name]).max() < 1e3)
