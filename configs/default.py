@@ -57,7 +57,7 @@ def get_config() -> ConfigDict:
     config.weighting.gamma = placeholder(float)
 
     config.times = ConfigDict()
-    config.times.name = "uniform"  # uniform, log_normal
+    config.times.name = "uniform"  # uniform, log_normal, log_uniform (importance sampling for likelihood)
     config.times.quantiles = "stratified"  # stratified, independent
     config.times.mean = placeholder(float)
     config.times.std = placeholder(float)

@@ -12,7 +12,8 @@ from ml_collections import ConfigDict
 from sgm_jax import data as datasets
 from sgm_jax import modes
 from sgm_jax.classification import NetworkClassifier, noisy_accuracy, noisy_cross_entropy
-from sgm_jax.experiment import Experiment, build, identity
+from sgm_jax.components import build, identity
+from sgm_jax.experiment import Experiment
 from sgm_jax.networks import WideResNet
 from sgm_jax.shapes import PRNGKey
 

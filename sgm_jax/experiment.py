@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -16,85 +16,28 @@ from numpy.typing import NDArray
 
 from sgm_jax import data as datasets
 from sgm_jax import guidance, inverse, objectives, sampling, sde
+from sgm_jax.components import (
+    AUGMENTATIONS,
+    NETWORKS,
+    PREDICTIONS,
+    PROCESSES,
+    QUANTILES,
+    SCHEDULE_FUNCTIONS,
+    SDES,
+    THRESHOLDS,
+    TIMES,
+    WEIGHTINGS,
+    build,
+    identity,
+)
 from sgm_jax.convert import Pretrained
-from sgm_jax.naming import choose, construct, set_options
-from sgm_jax.networks import MLP, DiT, UNet, VDMUNet, ncsn, ncsnv2, ncsnv2_deeper, ncsnv2_deepest
+from sgm_jax.naming import choose, set_options
 from sgm_jax.samplers import make_solver
 from sgm_jax.scaling import Scaling
-from sgm_jax.score import PREDICTIONS as SCORE_PREDICTIONS
-from sgm_jax.score import AbstractPrediction, NetworkScore, level_score
+from sgm_jax.score import AbstractPrediction, NetworkScore
 from sgm_jax.shapes import PRNGKey, ScoreFn
 from sgm_jax.training import Schedule, TrainState, init_state, make_train_step
 from sgm_jax.training.optimizers import OPTIMIZERS, SCHEDULES, with_clipping
-
-SDES = {
-    "cosine": sde.Cosine,
-    "edm": sde.EDM,
-    "rectified_flow": sde.RectifiedFlow,
-    "subvp": sde.SubVP,
-    "ve": sde.VE,
-    "vp": sde.VP,
-}
-NETWORKS = {
-    "dit": DiT,
-    "mlp": MLP,
-    "ncsn": ncsn,
-    "ncsnv2": ncsnv2,
-    "ncsnv2_deeper": ncsnv2_deeper,
-    "ncsnv2_deepest": ncsnv2_deepest,
-    "unet": UNet,
-    "vdm": VDMUNet,
-}
-# The last one is of use only with the noise levels of its network, so it has no name outside a config.
-PREDICTIONS = SCORE_PREDICTIONS | {"level_score": level_score}
-WEIGHTINGS = {
-    "edm": objectives.EDMWeighting,
-    "likelihood": lambda: objectives.likelihood_weighting,
-    "min_snr": objectives.MinSNRWeighting,
-    "noise": lambda: objectives.noise_weighting,
-}
-TIMES = {"log_normal": objectives.LogNormalTimes, "uniform": objectives.UniformTimes}
-QUANTILES = {
-    "independent": objectives.independent_quantiles,
-    "stratified": objectives.stratified_quantiles,
-}
-PROCESSES = {"probability_flow": sampling.ProbabilityFlow, "reverse_sde": sampling.ReverseSDE}
-SCHEDULE_FUNCTIONS = {
-    "discrete_ve": sampling.discrete_ve,
-    "discrete_vp": sampling.discrete_vp,
-    "karras": sampling.karras,
-    "quadratic_time": sampling.quadratic_time,
-    "score_sde": sampling.score_sde_schedule,
-    "uniform_angle": sampling.uniform_angle,
-    "uniform_log_snr": sampling.uniform_log_snr,
-    "uniform_time": sampling.uniform_time,
-}
-THRESHOLDS = {"none": None, "static": sampling.StaticThreshold, "dynamic": sampling.DynamicThreshold}
-
-
-def identity(key: PRNGKey, x: Array) -> Array:
-    """Leave the data as they are."""
-    return x
-
-
-def flip_horizontally(key: PRNGKey, images: Array) -> Array:
-    """Mirror each image [b, h, w, c] left to right with probability one half."""
-    mirrored = jax.random.bernoulli(key, shape=(images.shape[0], 1, 1, 1))
-    return jnp.where(mirrored, images[:, :, ::-1], images)
-
-
-AUGMENTATIONS = {"none": identity, "flip": flip_horizontally}
-
-
-def build(what: str, section: Mapping[str, Any] | ConfigDict, table: Mapping[str, Callable], **options) -> Any:
-    """Construct what `section.name` names with the section's other entries that are set.
-
-    Raises:
-        ValueError: if the name is unknown or an entry is not an option of what is named, with the nearest match.
-    """
-    constructor = choose(f"{what}.name", section["name"], table)
-    rest = {key: value for key, value in section.items() if key != "name"}
-    return construct(f"{what} {section['name']!r}", constructor, rest | options)
 
 
 @dataclasses.dataclass(frozen=True)

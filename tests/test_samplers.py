@@ -3,7 +3,7 @@ import pytest
 import sgm_jax as sgm
 from configs.default import get_config
 from sgm_jax import sampling
-from sgm_jax.experiment import PROCESSES, SCHEDULE_FUNCTIONS
+from sgm_jax.components import PROCESSES, SCHEDULE_FUNCTIONS
 from sgm_jax.samplers import SOLVERS, make_solver
 
 LEVELS = sgm.karras(sgm.VP(), 24)
