@@ -6,7 +6,7 @@ import sys
 from absl import flags, logging
 from ml_collections import config_flags
 
-MODES = ("run", "train", "sample", "fit", "likelihood", "inverse", "evaluate", "export", "convert")
+MODES = ("run", "suggest", "train", "sample", "fit", "likelihood", "inverse", "evaluate", "export", "convert")
 HELP = f"""usage: python launch.py [--config=FILE[:smoke]] [--workdir=FOLDER] [--mode=MODE] [--config.FIELD=VALUE ...]
 
   --config   experiment to run                            (configs/mnist.py; ':smoke' is a one-minute version)
@@ -14,6 +14,7 @@ HELP = f"""usage: python launch.py [--config=FILE[:smoke]] [--workdir=FOLDER] [-
   --workdir  folder for checkpoints, metrics and results  (runs/<name of the config>)
   --mode     {", ".join(MODES)}
                run         train, sample, score and write <workdir>/report/index.html
+               suggest     noise levels that suit the data      -> suggestion.json
                train       train, or go on from the newest checkpoint in the workdir
                fit         fit the sampler's steps to the model -> fitted_<solver>_<steps>.npz
                sample      draw samples                         -> samples.npz, samples.png, samples/index.html
@@ -61,7 +62,7 @@ def main(argv: list[str]) -> int:
     config_file = config_flags.get_config_filename(flags.FLAGS["config"])
     workdir = pathlib.Path(workdir or pathlib.Path("runs") / pathlib.Path(config_file.split(":")[0]).stem)
 
-    from sgm_jax import modes, run
+    from sgm_jax import modes, run, stored
     from sgm_jax.fitted import FitMismatch
     from sgm_jax.naming import choose
     from sgm_jax.training import CheckpointMismatch, TrainingDiverged
@@ -71,13 +72,13 @@ def main(argv: list[str]) -> int:
         if mode == "convert":
             if source is None:
                 return fail("--mode=convert needs --source=PATH")
-            return modes.convert(source, flags.FLAGS.format, flags.FLAGS.source_config, workdir)
+            return stored.convert(source, flags.FLAGS.format, flags.FLAGS.source_config, workdir)
         kind, tasks = choose("objective", config.objective, run.OBJECTIVES)
         task = choose(f"--mode for objective {config.objective!r}", mode, tasks)
         if mode in ("run", "train") and config.pretrained:
             return fail(f"--mode={mode} trains a network of its own; for {config.pretrained!r} choose another mode")
-        stored = None if mode in ("run", "train") else modes.stored_model(config, workdir)
-        experiment = kind.from_config(config) if stored is None else kind.from_config(config, stored)
+        network = None if mode in ("run", "train") else stored.find(config, workdir)
+        experiment = kind.from_config(config) if network is None else kind.from_config(config, network)
     except (ValueError, OSError) as error:
         return fail(str(error))
     try:

@@ -20,7 +20,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 import sgm_jax as sgm
 from configs.mnist import get_config
-from sgm_jax import evaluation, modes, sampling
+from sgm_jax import evaluation, modes, sampling, stored
 from sgm_jax.data import gather
 from sgm_jax.experiment import Experiment
 from sgm_jax.sampling import ExponentialAdams, NoiseForm, SoftLog, VelocityForm, then_zero
@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--budgets", type=int, nargs="+", default=BUDGETS)
     arguments = parser.parse_args()
     experiment = Experiment.from_config(get_config())
-    params = modes.parameters(experiment, arguments.workdir)
+    params = stored.parameters(experiment, arguments.workdir)
     sde, shape = experiment.sde, experiment.dataset.shape
     flow = sgm.ProbabilityFlow(sde, experiment.score_fn(params))
     keys = per_example_keys(jax.random.key(11), JUDGED)

@@ -10,7 +10,7 @@ from jaxtyping import Array, PyTree
 from ml_collections import ConfigDict
 
 from sgm_jax import data as datasets
-from sgm_jax import modes
+from sgm_jax import modes, stored
 from sgm_jax.classification import NetworkClassifier, noisy_accuracy, noisy_cross_entropy
 from sgm_jax.components import build, identity
 from sgm_jax.experiment import Experiment
@@ -89,7 +89,7 @@ def measure_accuracy(experiment: ClassifierExperiment, params: PyTree) -> dict[s
 
 def evaluate(experiment: ClassifierExperiment, workdir: pathlib.Path) -> int:
     """Write the accuracy on held-out data at several noise levels to `accuracy.json`; returns the exit code."""
-    result = measure_accuracy(experiment, modes.parameters(experiment, workdir))
+    result = measure_accuracy(experiment, stored.parameters(experiment, workdir))
     modes.write_json(workdir / "accuracy.json", result)
     shares = (f"{a:.1%} at s = {s:g}" for s, a in zip(result["noise_levels"], result["accuracy"], strict=True))
     print(f"accuracy on {result['examples']} held-out examples: {', '.join(shares)}")

@@ -1,5 +1,6 @@
 """What the launcher can do with an experiment: one function a mode, results in the run's folder."""
 
+import dataclasses
 import json
 import pathlib
 import tempfile
@@ -8,18 +9,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from sgm_jax import data as datasets
 from sgm_jax import evaluation, fitted, inverse, likelihood, report, sampling
-from sgm_jax.convert import Pretrained, load
-from sgm_jax.convert.pretrained import FILE
-from sgm_jax.convert.shipped import pretrained
+from sgm_jax import suggest as suggestions
 from sgm_jax.experiment import Experiment
 from sgm_jax.sampling import Angle, Langevin, PredictorCorrector
 from sgm_jax.shapes import per_example_keys
-from sgm_jax.training import Checkpoints
+from sgm_jax.stored import export, parameters
 from sgm_jax.training import train as train_loop
 from sgm_jax.training.checkpoint import to_json
 
@@ -27,6 +25,7 @@ from sgm_jax.training.checkpoint import to_json
 TRAINING_DATA, HELD_OUT, SAMPLES, LIKELIHOOD, INVERSE, CLASSIFIER, FILM, LATENTS, CALIBRATION = range(9)
 
 GRID = 100  # images in the sample grid
+SUGGEST_FROM = 5000  # examples whose distances are looked at
 
 
 class Unsuitable(ValueError):
@@ -73,61 +72,9 @@ def held_out_batch(experiment: Experiment, count: int) -> dict[str, np.ndarray]:
     return datasets.gather(experiment.dataset.test, range(min(count, len(experiment.dataset.test))))
 
 
-def parameters(experiment: Experiment, workdir: pathlib.Path) -> Any:
-    """Return the averaged parameters of the newest checkpoint in `workdir`, or those of a stored network."""
-    stored = stored_model(experiment.config, workdir)
-    if stored is not None:
-        return stored.params
-    with Checkpoints(workdir) as checkpoints:
-        return checkpoints.restore(jax.eval_shape(experiment.init))[0].ema_params
-
-
-def stored_model(config: ConfigDict, workdir: pathlib.Path) -> Pretrained | None:
-    """Return the library's own network that `config.pretrained` names, or that of `model.safetensors` in `workdir`.
-
-    Returns:
-        The network; None without either, or where there is a checkpoint beside the file.
-
-    Raises:
-        ValueError: if the name is unknown, or the file cannot be used.
-    """
-    if config.pretrained:
-        return pretrained(config.pretrained)
-    if not (workdir / FILE).is_file():
-        return None
-    with Checkpoints(workdir) as checkpoints:
-        return None if checkpoints.latest is not None else Pretrained.load(workdir / FILE)
-
-
 def write_json(path: pathlib.Path, value: Any) -> None:
     """Write a value as JSON."""
     path.write_text(json.dumps(to_json(value), indent=1) + "\n")
-
-
-# ------------------------------------------------------------------------------------------- files of networks
-
-
-def convert(source: str, format: str | None, config: str | None, workdir: pathlib.Path) -> int:
-    """Write another project's checkpoint as `model.safetensors`; returns the exit code.
-
-    Raises:
-        ValueError: if the checkpoint cannot be converted, or `workdir` has a checkpoint of its own.
-    """
-    with Checkpoints(workdir) as checkpoints:
-        if checkpoints.latest is not None:
-            raise ValueError(
-                f"workdir {str(workdir)!r} must not have a checkpoint of its own, got step {checkpoints.latest}"
-            )
-    load(source, format, config).save(workdir / FILE)
-    print(f"{source} converted to {workdir / FILE}")
-    return 0
-
-
-def export(experiment: Experiment, workdir: pathlib.Path) -> int:
-    """Write the averaged parameters, with all that is needed to use them, as `model.safetensors`."""
-    Pretrained.from_experiment(experiment, parameters(experiment, workdir)).save(workdir / FILE)
-    print(f"network in {workdir / FILE}")
-    return 0
 
 
 # ---------------------------------------------------------------------------------------------------- training
@@ -367,7 +314,23 @@ def save_quality(result: dict[str, Any], workdir: pathlib.Path) -> None:
     )
 
 
+# ---------------------------------------------------------------------------------------------------- planning
+
+
+def suggest(experiment: Experiment, workdir: pathlib.Path) -> int:
+    """Write noise levels and Langevin steps that suit the data to `suggestion.json`; returns the exit code."""
+    train = experiment.dataset.train
+    index = np.unique(np.linspace(0, len(train) - 1, min(len(train), SUGGEST_FROM)).astype(int))
+    data = np.asarray(experiment.scaling.to_model(datasets.gather(train, index)["x"]), np.float32)
+    result = dataclasses.asdict(suggestions.suggest(data))
+    write_json(workdir / "suggestion.json", result)
+    for name, value in result.items():
+        print(f"{name:>15} {value:.4g}")
+    return 0
+
+
 MODES = {
+    "suggest": suggest,
     "train": train,
     "fit": fit,
     "sample": sample,

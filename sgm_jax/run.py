@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgm_jax import classifier_experiment, fitted, likelihood, modes, report, sampling
+from sgm_jax import classifier_experiment, fitted, likelihood, modes, report, sampling, stored
 from sgm_jax.experiment import Experiment
 from sgm_jax.sampling import Angle
 from sgm_jax.shapes import per_example_keys
@@ -28,7 +28,7 @@ def run(experiment: Experiment, workdir: pathlib.Path) -> int:
     with timed(timings, "training"):
         if not modes.train_to_end(experiment, workdir):
             return 1
-    params = modes.parameters(experiment, workdir)
+    params = stored.parameters(experiment, workdir)
 
     if experiment.config.sampling.schedule == "fitted":
         with timed(timings, "fit"):

@@ -7,7 +7,7 @@ from closed_form import Gaussian
 
 import sgm_jax as sgm
 from configs.toy import get_config
-from sgm_jax import fitted, modes, run
+from sgm_jax import fitted, modes, run, stored
 from sgm_jax.experiment import Experiment
 from sgm_jax.sampling import DPMSolverPP, FittedSampler, TabulatedMultistep, adams_bashforth
 from sgm_jax.training import Checkpoints
@@ -63,7 +63,7 @@ def test_a_run_fits_once_and_samples_with_the_fit(tmp_path):
     assert np.all(fit["schedule"][[0, -1]] == start["schedule"][[0, -1]])
     assert not np.allclose(fit["solver"].weights, start["solver"].weights)
     assert modes.sample(chosen, tmp_path) == 0
-    params = modes.parameters(chosen, tmp_path)
+    params = stored.parameters(chosen, tmp_path)
     keys = sgm.shapes.per_example_keys(modes.stream(chosen, modes.SAMPLES), 20)
     expected = sgm.sample(keys, chosen.process(params), (20, 2), **fit).x
     np.testing.assert_allclose(np.load(tmp_path / "samples.npz")["x"], expected, rtol=1e-5, atol=1e-5)

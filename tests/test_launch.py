@@ -99,6 +99,15 @@ def test_data_with_nan_are_refused(tmp_path):
     assert "data.npy" in complaint("--config=configs/toy.py:smoke", *options)
 
 
+def test_noise_levels_are_suggested_for_the_data(tmp_path):
+    result = launch(SMOKE, f"--workdir={tmp_path}", "--mode=suggest", "--config.data.name=digits")
+    assert result.returncode == 0, result.stderr
+    found = json.loads((tmp_path / "suggestion.json").read_text())
+    # 8x8 images in [-1, 1]: no two are farther apart than opposite corners, 16.
+    assert 5 < found["sigma_max"] < 16 and found["levels"] > 10
+    assert f"{found['sigma_max']:.4g}" in result.stdout
+
+
 def test_help_is_short_and_complete():
     result = launch("--help")
     assert result.returncode == 0 and len(result.stdout.splitlines()) < 30
