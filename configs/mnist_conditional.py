@@ -18,6 +18,7 @@ def get_config(variant: str = "full") -> ConfigDict:
     config = get_mnist(variant)
     config.network.num_classes = 10
     config.sampling.label = "balanced"
+    config.sampling.guidance = 1.3
     if variant == "full":
         config.network.channels = 28
         config.train.batch_size = 64

@@ -227,6 +227,28 @@ def test_classifier_is_trained_and_measured(tmp_path):
 
 
 @pytest.mark.slow
+def test_conditional_smoke_run(tmp_path):
+    result = launch("--config=configs/mnist_conditional.py:smoke", f"--workdir={tmp_path}")
+    assert result.returncode == 0, result.stderr
+    np.testing.assert_array_equal(np.load(tmp_path / "samples.npz")["label"], np.arange(32) % 10)
+    assert 0 <= json.loads((tmp_path / "quality.json").read_text())["class_accuracy"] <= 1
+    assert np.isfinite(json.loads((tmp_path / "likelihood.json").read_text())["bits_per_dim"])
+    assert (tmp_path / "inverse.npz").exists() and (tmp_path / "report" / "index.html").exists()
+
+
+@pytest.mark.slow
+def test_shipped_digits_are_drawn_by_one_command(tmp_path):
+    options = ["--config=configs/pretrained.py:mnist", f"--workdir={tmp_path}"]
+    assert "choose another mode" in complaint(*options)
+    assert "tiny" in complaint("--config=configs/pretrained.py:tiny", f"--workdir={tmp_path}")
+    result = launch(*options, "--mode=sample", "--config.sampling.label=7", "--config.sampling.count=20")
+    assert result.returncode == 0, result.stderr
+    samples = np.load(tmp_path / "samples.npz")
+    assert samples["x"].shape == (20, 28, 28, 1) and set(samples["label"]) == {7}
+    assert (tmp_path / "samples" / "index.html").stat().st_size > 5000
+
+
+@pytest.mark.slow
 def test_killed_launcher_goes_on_bit_for_bit(tmp_path):
     import jax
 
