@@ -148,7 +148,7 @@ class Experiment:
     @property
     def num_classes(self) -> int:
         """Number of classes that the network is told of, 0 for an unconditional network."""
-        return self.config.network.num_classes or 0
+        return self.config.network.get("num_classes") or 0
 
     def apply(
         self,
@@ -321,7 +321,7 @@ def _check_rank(name: str, shape: tuple[int, ...]) -> None:
 
 def _check_labels(config: ConfigDict, dataset: datasets.Dataset) -> None:
     """Check that network, data and sampling agree about the classes."""
-    classes, label = config.network.num_classes or 0, config.sampling.label
+    classes, label = config.network.get("num_classes") or 0, config.sampling.label
     if classes and dataset.num_classes is None:
         raise ValueError(f"network.num_classes needs data with labels, got {classes} for {dataset.name!r} without")
     if classes and classes != dataset.num_classes:

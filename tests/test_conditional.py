@@ -116,6 +116,7 @@ def test_what_cannot_be_conditioned_is_refused(config, changes, match):
         Experiment.from_config(config)
 
 
+@pytest.mark.slow
 def test_the_conditional_digits_are_the_digits_with_labels():
     experiment = Experiment.from_config(get_mnist_conditional("smoke"))
     assert experiment.network.num_classes == 10 and len(experiment.dataset.train) == 4500

@@ -144,6 +144,7 @@ def test_unknown_formats_and_contents_are_refused(tmp_path):
         convert.Pretrained.load(tmp_path / "a.safetensors")
 
 
+@pytest.mark.slow
 def test_published_flags_are_those_of_the_published_sizes():
     """Parameter counts of the published networks, Fourier frequencies included."""
     counts = {

@@ -77,6 +77,7 @@ def test_bfloat16_computes_nearly_the_same_with_float32_parameters(name):
     assert 0 < np.abs(rounded - exact).max() < 0.1 * exact.std()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DENOISERS)
 def test_recomputing_blocks_changes_nothing(name):
     x, noise_label = images(2, 6, 6, 1), jnp.full(2, 0.3) * LABEL[name]

@@ -110,6 +110,7 @@ def test_every_weight_has_a_finite_gradient_at_the_start(name):
         assert np.isfinite(leaf).all() and np.any(leaf), path
 
 
+@pytest.mark.slow
 def test_remat_gives_the_same_gradient():
     params, again = drawn(small(), 2, 8, 8, 3), gradient(small(remat="block"))
     assert "remat" in str(jax.make_jaxpr(again)(params))

@@ -106,6 +106,7 @@ def test_every_variant_keeps_any_size(name, size):
     assert output.shape == (1, size, size, 2)
 
 
+@pytest.mark.slow
 def test_recomputing_blocks_changes_nothing():
     x, noise_label = jax.random.normal(jax.random.key(0), (2, 8, 8, 1)), jnp.array([1.0, 50.0])
     options = dict(attention=(8,), dropout=0.3)
@@ -123,6 +124,7 @@ def test_recomputing_blocks_changes_nothing():
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_output_is_divided_by_the_noise_level():
     """By the label itself, or by the level that the label counts."""
     x, noise_label = jax.random.normal(jax.random.key(0), (3, 8, 8, 1)), jnp.array([0.0, 4.0, 9.0])
@@ -142,6 +144,7 @@ def test_images_of_another_range_are_centred():
     np.testing.assert_allclose(found, apply(small(), params, noise_label, 2 * x - 1), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_every_weight_has_a_finite_gradient():
     network, x = small(attention=(8,), num_classes=3), jax.random.normal(jax.random.key(0), (4, 8, 8, 1))
     noise_label, label = 100.0 * jnp.arange(1, 5), jnp.array([0, 1, 2, 3])
