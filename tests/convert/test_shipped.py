@@ -38,15 +38,15 @@ def test_a_digit_is_denoised_best_given_its_own_class(experiment):
     """Held-out digits are classified by the error of denoising them given each class."""
     batch = modes.held_out_batch(experiment, 40)
     x0, count = experiment.scaling.to_model(jnp.asarray(batch["x"])), len(batch["label"])
-    t = experiment.sde.t(jnp.asarray([0.5, 1.0, 2.0]))
-    noise = jax.random.normal(jax.random.key(0), (3, *x0.shape))
+    t = experiment.sde.t(jnp.asarray([0.5, 0.7, 1.0, 1.4, 2.0, 2.8]))
+    noise = jax.random.normal(jax.random.key(0), (len(t), *x0.shape))
     noisy = jax.vmap(lambda t, noise: experiment.sde.perturb(t, x0, noise))(t, noise).reshape(-1, *x0.shape[1:])
     params = sgm.pretrained("mnist").params
 
     @jax.jit
     def error(label):
-        denoiser = sgm.as_denoiser(experiment.sde, experiment.score_fn(params, jnp.full(3 * count, label)))
-        return ((denoiser(jnp.repeat(t, count), noisy).reshape(3, *x0.shape) - x0) ** 2).mean(axis=(0, 2, 3, 4))
+        denoiser = sgm.as_denoiser(experiment.sde, experiment.score_fn(params, jnp.full(len(t) * count, label)))
+        return ((denoiser(jnp.repeat(t, count), noisy).reshape(len(t), *x0.shape) - x0) ** 2).mean(axis=(0, 2, 3, 4))
 
     errors = np.stack([error(label) for label in range(10)])
     assert (errors.argmin(axis=0) == batch["label"]).mean() >= 0.9
