@@ -6,7 +6,7 @@ import sys
 from absl import flags, logging
 from ml_collections import config_flags
 
-MODES = ("run", "suggest", "train", "sample", "fit", "likelihood", "inverse", "evaluate", "export", "convert")
+MODES = ("run", "train", "sample", "fit", "likelihood", "inverse", "evaluate", "suggest", "export", "convert")
 HELP = f"""usage: python launch.py [--config=FILE[:smoke]] [--workdir=FOLDER] [--mode=MODE] [--config.FIELD=VALUE ...]
 
   --config   experiment to run                            (configs/mnist.py; ':smoke' is a one-minute version)
