@@ -62,6 +62,7 @@ def test_bounds_lie_above_the_likelihood_of_a_wrong_model():
     assert better.mean() < exact.mean() + gap.mean()
 
 
+@pytest.mark.slow
 def test_chain_bound_is_the_weighted_sum_of_score_matching_losses():
     sde, levels = sgm.EDM(), np.array([20.0, 3.0, 0.7, 0.2, 0.05])
     x0 = DATA.sample(jax.random.key(0), 50_000)
@@ -83,6 +84,7 @@ def test_chain_bound_is_the_weighted_sum_of_score_matching_losses():
     np.testing.assert_allclose(chain, total, rtol=0.05)
 
 
+@pytest.mark.slow
 def test_chain_bound_falls_to_the_continuous_one():
     sde, x0 = sgm.VP(t_min=1e-3), DATA.sample(jax.random.key(0), 5000)
     score = DATA.score_fn(sde)

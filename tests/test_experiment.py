@@ -10,6 +10,7 @@ from configs.mnist import get_config
 from sgm_jax.experiment import Experiment
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name, options",
     [pytest.param("ncsn", {}, marks=pytest.mark.slow), ("ncsnv2", {"sigma_begin": 10.0, "sigma_end": 0.01})],

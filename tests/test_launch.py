@@ -152,6 +152,7 @@ def test_checkpoints_that_cannot_be_converted_are_refused_in_one_line(tmp_path):
     assert not (tmp_path / "run" / "model.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_a_networks_file_is_enough_to_sample(tmp_path):
     small_network().save(tmp_path / "model.safetensors")
     result = launch(f"--workdir={tmp_path}", "--mode=sample", "--config.sampling.count=6")

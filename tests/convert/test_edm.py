@@ -36,6 +36,7 @@ def test_denoised_images_are_the_recorded_ones(name):
     assert close(jax.jit(pretrained.apply)(recorded["sigma"], recorded["x"], *labels), recorded["denoised"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["adm", "vp"])
 def test_score_given_classes_is_that_of_the_recorded_denoiser(name):
     pretrained, recorded = recording(name)

@@ -20,6 +20,7 @@ print([name for name in ("sgm_jax", "flax", "diffrax", "equinox") if name in sys
 """
 
 
+@pytest.mark.slow
 def test_exported_sampler_needs_jax_alone(tmp_path):
     network = MLP(width=8, layers=1, init_scale=1.0)
     params = network.init(jax.random.key(0), jnp.ones(1), jnp.zeros((1, 2)))["params"]

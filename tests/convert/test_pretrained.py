@@ -48,6 +48,7 @@ def test_everything_comes_back_bit_for_bit(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["model.safetensors"]
 
 
+@pytest.mark.slow
 def test_score_function_comes_back(tmp_path):
     saved = small(EDMPreconditioned(0.7), sgm.VP())
     saved.save(tmp_path / "model.safetensors")

@@ -39,6 +39,7 @@ def test_group_norm_of_single_channels_is_instance_norm():
     np.testing.assert_allclose(normed.std(axis=(1, 2)), 1, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_channels_a_head_are_another_way_to_give_the_heads():
     x = image(3, 4, 8)
     by_count, by_size = Attention(heads=4, init_scale=1.0), Attention(head_channels=2, init_scale=1.0)
@@ -48,6 +49,7 @@ def test_channels_a_head_are_another_way_to_give_the_heads():
         Attention(head_channels=3).init(jax.random.key(0), x)
 
 
+@pytest.mark.slow
 def test_scale_shift_acts_after_the_norm():
     """With a condition that gives constants, the second norm's own scale and bias do the same."""
     x, block = image(4, 4, 8), ResidualBlock(8, conditioning="scale_shift", init_scale=1.0)

@@ -112,6 +112,7 @@ def test_noise_level_and_class_matter_in_every_form(name):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_dropout_acts_only_in_training(name):
     network, x, noise_label = NETWORKS[name](dropout=0.5), images(2, 6, 6, 1), jnp.full(2, 0.3) * LABEL[name]

@@ -16,6 +16,7 @@ def test_starts_at_zero_and_keeps_its_shape():
     assert output.shape == (5, 3) and not np.any(output)
 
 
+@pytest.mark.slow
 def test_learns_a_map_that_depends_on_the_noise_label():
     """For Gaussian data of variance 1 the denoiser is x / (1 + s^2)."""
     network = MLP(width=32, layers=1)

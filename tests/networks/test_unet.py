@@ -77,6 +77,7 @@ VARIANTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [name if name in ("ncsnpp_skip", "adm") else pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS],
@@ -137,6 +138,7 @@ def test_output_is_divided_by_the_noise_level():
     np.testing.assert_allclose(by_label[1] * 5, apply(small(), params, noise_label + 1, x)[1], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_images_of_another_range_are_centred():
     x, noise_label = jax.random.uniform(jax.random.key(0), (2, 8, 8, 1)), jnp.ones(2)
     params = randomised(small(), noise_label, x)

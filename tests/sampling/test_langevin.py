@@ -116,6 +116,7 @@ def test_mala_samples_a_mixture():
     np.testing.assert_allclose(chains.x.std(0), jnp.sqrt(MIXTURE.means.var(0) + MIXTURE.std**2), rtol=0.05)
 
 
+@pytest.mark.slow
 def test_acceptance_falls_with_the_step_as_it_should():
     start = MEAN + STD * jax.random.normal(jax.random.key(1), (2000, 2))
     rates = [
@@ -136,6 +137,7 @@ def test_acceptance_is_the_published_probability():
     np.testing.assert_allclose(measured, jnp.minimum(jnp.exp(ratio), 1).mean(), atol=0.01)
 
 
+@pytest.mark.slow
 def test_a_chain_depends_on_its_own_key_alone():
     for run in (
         functools.partial(mala, step_size=0.1, steps=5),

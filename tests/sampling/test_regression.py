@@ -12,6 +12,7 @@ SDE = sgm.EDM()
 LEVELS = np.append(sgm.karras(SDE, 4, s_min=0.2), 0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sde", "levels"), [(SDE, np.array([40.0, 3.0, 0.0])), (sgm.VP(), np.array([40.0, 3.0, 0.1]))])
 def test_a_flow_along_straight_lines_is_fitted_exactly(sde, levels):
     # With one standard deviation in all directions the flow scales x - mean: one coefficient a step gives it.

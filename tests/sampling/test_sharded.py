@@ -111,6 +111,7 @@ def test_any_mesh_serves_wherever_the_arrays_are(lengths, axis_type, placed):
     assert_same(split, alone)
 
 
+@pytest.mark.slow
 def test_gradients_pass_through_the_devices():
     def loss(params, mesh):
         x = draw(jax.random.key(0), params, mesh=mesh, steps=3, adjoint=diffrax.DirectAdjoint()).x
