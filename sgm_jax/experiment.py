@@ -178,7 +178,7 @@ class Experiment:
         network = functools.partial(self.apply, params, label=label, dropout_key=dropout_key)
         return self._loss(keys, network, batch, self.augmentation)
 
-    def held_out_loss(self, key: PRNGKey, params: PyTree, batch: dict[str, Array]) -> Array:
+    def held_out_loss(self, key: PRNGKey, params: PyTree, batch: dict[str, Array | np.ndarray]) -> Array:
         """Return the loss of each example [b], given its class where there is one, without dropout and augmentation."""
         network = functools.partial(self.apply, params, label=self.labels(batch))
         return self._loss(jax.random.split(key, 3), network, batch, identity)

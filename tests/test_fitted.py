@@ -7,7 +7,7 @@ from closed_form import Gaussian
 
 import sgm_jax as sgm
 from configs.toy import get_config
-from sgm_jax import fitted, modes, run, stored
+from sgm_jax import fitted, modes, stored
 from sgm_jax.experiment import Experiment
 from sgm_jax.sampling import DPMSolverPP, FittedSampler, TabulatedMultistep, adams_bashforth
 from sgm_jax.training import Checkpoints
@@ -58,7 +58,7 @@ def test_a_run_fits_once_and_samples_with_the_fit(tmp_path):
         checkpoints.save(chosen.init(), data={}, config={})
     with pytest.raises(fitted.FitMismatch, match="no .*fitted_tabulated_4.npz; the same command with --mode=fit"):
         modes.sample(chosen, tmp_path)
-    assert run.MODES["fit"](chosen, tmp_path) == 0 and fitted.is_there(chosen, tmp_path)
+    assert modes.fit(chosen, tmp_path) == 0 and fitted.is_there(chosen, tmp_path)
     start, fit = chosen.sampler(), fitted.sampler(chosen, tmp_path)
     assert np.all(fit["schedule"][[0, -1]] == start["schedule"][[0, -1]])
     assert not np.allclose(fit["solver"].weights, start["solver"].weights)
