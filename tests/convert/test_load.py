@@ -12,7 +12,7 @@ import pytest
 import safetensors.numpy
 from pytorch_files import module, nested_tensor, storage, tensor, write_legacy, write_pickle, write_zip
 from recorded import DATA, load
-from test_score_sde import FULL, NCSNPP_CLASSES, flax_layout
+from test_score_sde_checkpoints import FULL, NCSNPP_CLASSES, flax_layout
 
 from sgm_jax import convert
 from sgm_jax.convert.published import PUBLISHED

@@ -291,7 +291,7 @@ def test_new_schedules_compile_nothing_and_gradients_are_finite():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("solver", [DPMSolverPP(3), UniPC(3), ExponentialAdams(3, VelocityForm())])
-@pytest.mark.parametrize("corrector", [sgm.Langevin(steps=2), None])
+@pytest.mark.parametrize("corrector", [sgm.Langevin(0.1, steps=2), None])
 def test_samples_are_right_where_the_state_moves_between_the_steps(solver, corrector):
     sde, data = sgm.VP(), Gaussian(mean=(0.0, 0.0, 0.0))
     process = sgm.ProbabilityFlow(sde, data.score_fn(sde))
