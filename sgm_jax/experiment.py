@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -12,17 +11,16 @@ import numpy as np
 import optax
 from jaxtyping import Array, Int, PyTree
 from ml_collections import ConfigDict
-from numpy.typing import NDArray
 
 from sgm_jax import data as datasets
-from sgm_jax import guidance, inverse, objectives, sampling, sde
+from sgm_jax import guidance, objectives, sampling, sde
+from sgm_jax.checks import check_labels, check_rank, check_sampling, sampling_levels
 from sgm_jax.components import (
     AUGMENTATIONS,
     NETWORKS,
     PREDICTIONS,
     PROCESSES,
     QUANTILES,
-    SCHEDULE_FUNCTIONS,
     SDES,
     THRESHOLDS,
     TIMES,
@@ -31,7 +29,7 @@ from sgm_jax.components import (
     identity,
 )
 from sgm_jax.convert import Pretrained
-from sgm_jax.naming import choose, set_options
+from sgm_jax.naming import choose
 from sgm_jax.samplers import make_solver
 from sgm_jax.scaling import Scaling
 from sgm_jax.score import AbstractPrediction, NetworkScore
@@ -100,7 +98,7 @@ class Experiment:
             parts |= dict(sde=pretrained.sde, prediction=pretrained.prediction)
             config = config.copy_and_resolve_references()
             config.network.num_classes = getattr(pretrained.network, "num_classes", 0)
-        _check_sampling(config, parts["sde"])
+        check_sampling(config, parts["sde"])
         options = {k: v for k, v in config.data.items() if k not in ("name", "low", "high") and v is not None}
         if pretrained is None:
             dataset = datasets.load(config.data.name, **options)
@@ -134,8 +132,8 @@ class Experiment:
         Raises:
             ValueError: if it is unknown or does not suit the data.
         """
-        _check_rank(config.network.name, dataset.shape)
-        _check_labels(config, dataset)
+        check_rank(config.network.name, dataset.shape)
+        check_labels(config, dataset)
         return build("network", config.network, NETWORKS)
 
     def init(self) -> TrainState:
@@ -227,7 +225,7 @@ class Experiment:
 
         Where its schedule is to be fitted, they are those that the fit starts from.
         """
-        section, levels = self.config.sampling, _levels(self.config, self.sde)
+        section, levels = self.config.sampling, sampling_levels(self.config, self.sde)
         options = {"solver": make_solver(section, self.sde, levels), "final": section.final, "schedule": levels}
         return options | {name: section[name] for name in ("rtol", "atol")}
 
@@ -254,83 +252,3 @@ class Experiment:
         if rule is not None:
             score = sampling.threshold(self.sde, score, rule(low=self.scaling.low, high=self.scaling.high))
         return process(self.sde, score, **options)
-
-
-def _levels(config: ConfigDict, sde: sde.AbstractSDE) -> NDArray | None:
-    """Return the noise levels of fixed steps [steps + 1], those a fit starts from where they are to be fitted."""
-    section = config.sampling
-    if section.steps is None:
-        return None
-    start = choose("fit.start", config.fit.start, SCHEDULE_FUNCTIONS)
-    function = choose("sampling.schedule", section.schedule, SCHEDULE_FUNCTIONS | {"fitted": start})
-    options = {key: section[key] for key in ("rho", "s_min", "s_max", "t_min")}
-    # The solver may have a data_scale too; it is the schedule's only where the schedule takes it.
-    if "data_scale" in inspect.signature(function).parameters:
-        options["data_scale"] = section.data_scale
-    function = functools.partial(function, **set_options(f"sampling.schedule {section.schedule!r}", function, options))
-    return (sampling.then_zero(function) if section.to_zero else function)(sde, section.steps)
-
-
-def _check_sampling(config: ConfigDict, sde: sde.AbstractSDE) -> None:
-    """Check the sections that are only used after training."""
-    section = config.sampling
-    choose("sampling.final", section.final, dict.fromkeys(("tweedie", "none")))
-    choose("sampling.threshold", section.threshold, THRESHOLDS)
-    choose("inverse.mask", config.inverse.mask, inverse.MASKS)
-    counts = [("sampling.count", section.count), ("sampling.batch_size", section.batch_size)]
-    if section.steps is None and section.rtol is None:
-        raise ValueError("sampling needs steps, or rtol and atol, got none of them")
-    if section.steps is not None:
-        counts.append(("sampling.steps", section.steps))
-    for name in ("likelihood", "inverse"):
-        counts.append((f"{name}.count", config[name].count))
-    for name, value in [
-        *counts,
-        ("likelihood.probes", config.likelihood.probes),
-        ("inverse.steps", config.inverse.steps),
-        ("fit.count", config.fit.count),
-        ("fit.iterations", config.fit.iterations),
-    ]:
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
-    # What `sample` would say after the training it says now.
-    process = choose("sampling.process", section.process, PROCESSES)(sde, lambda t, x: x)
-    levels = _levels(config, sde)
-    sampling.fit_solver(process, make_solver(section, sde, levels), section.rtol, section.atol)
-    sampling.resolve_levels(sde, levels, section.steps, section.rtol is not None)
-    if section.schedule == "fitted":
-        if section.process != "probability_flow" or section.steps is None:
-            raise ValueError(
-                "sampling.schedule 'fitted' needs process 'probability_flow' and a number of steps, got process "
-                f"{section.process!r} and steps {section.steps}"
-            )
-        final = "none" if section.to_zero else "tweedie"
-        if section.final != final:
-            raise ValueError(
-                f"sampling.schedule 'fitted' with to_zero={section.to_zero} needs final {final!r}, got "
-                f"{section.final!r}"
-            )
-
-
-def _check_rank(name: str, shape: tuple[int, ...]) -> None:
-    """Check that the network works on data of this shape."""
-    wanted, rank = ("vectors [d]", 1) if name == "mlp" else ("images [h, w, c]", 3)
-    if len(shape) != rank:
-        raise ValueError(f"network {name!r} works on {wanted}, got data of shape {shape}")
-
-
-def _check_labels(config: ConfigDict, dataset: datasets.Dataset) -> None:
-    """Check that network, data and sampling agree about the classes."""
-    classes, label = config.network.get("num_classes") or 0, config.sampling.label
-    if classes and dataset.num_classes is None:
-        raise ValueError(f"network.num_classes needs data with labels, got {classes} for {dataset.name!r} without")
-    if classes and classes != dataset.num_classes:
-        raise ValueError(f"network.num_classes must be the data's {dataset.num_classes} classes, got {classes}")
-    if label is None and config.sampling.guidance != 1:
-        raise ValueError(f"sampling.guidance needs a sampling.label, got guidance={config.sampling.guidance} without")
-    if label is None:
-        return
-    if not classes:
-        raise ValueError(f"sampling.label needs a network with num_classes, got {label!r} for one without")
-    if label != "balanced" and not (type(label) is int and 0 <= label < classes):
-        raise ValueError(f"sampling.label must be None, 'balanced' or a class in [0, {classes}), got {label!r}")

@@ -1,0 +1,94 @@
+"""Checks of a config before any long work, and the noise levels that it asks for."""
+
+import functools
+import inspect
+
+from ml_collections import ConfigDict
+from numpy.typing import NDArray
+
+from sgm_jax import data as datasets
+from sgm_jax import inverse, sampling
+from sgm_jax.components import PROCESSES, SCHEDULE_FUNCTIONS, THRESHOLDS
+from sgm_jax.naming import choose, set_options
+from sgm_jax.samplers import make_solver
+from sgm_jax.sde import AbstractSDE
+
+
+def sampling_levels(config: ConfigDict, sde: AbstractSDE) -> NDArray | None:
+    """Return the noise levels of fixed steps [steps + 1], those a fit starts from where they are to be fitted."""
+    section = config.sampling
+    if section.steps is None:
+        return None
+    start = choose("fit.start", config.fit.start, SCHEDULE_FUNCTIONS)
+    function = choose("sampling.schedule", section.schedule, SCHEDULE_FUNCTIONS | {"fitted": start})
+    options = {key: section[key] for key in ("rho", "s_min", "s_max", "t_min")}
+    # The solver may have a data_scale too; it is the schedule's only where the schedule takes it.
+    if "data_scale" in inspect.signature(function).parameters:
+        options["data_scale"] = section.data_scale
+    function = functools.partial(function, **set_options(f"sampling.schedule {section.schedule!r}", function, options))
+    return (sampling.then_zero(function) if section.to_zero else function)(sde, section.steps)
+
+
+def check_sampling(config: ConfigDict, sde: AbstractSDE) -> None:
+    """Check the sections that are only used after training."""
+    section = config.sampling
+    choose("sampling.final", section.final, dict.fromkeys(("tweedie", "none")))
+    choose("sampling.threshold", section.threshold, THRESHOLDS)
+    choose("inverse.mask", config.inverse.mask, inverse.MASKS)
+    counts = [("sampling.count", section.count), ("sampling.batch_size", section.batch_size)]
+    if section.steps is None and section.rtol is None:
+        raise ValueError("sampling needs steps, or rtol and atol, got none of them")
+    if section.steps is not None:
+        counts.append(("sampling.steps", section.steps))
+    for name in ("likelihood", "inverse"):
+        counts.append((f"{name}.count", config[name].count))
+    for name, value in [
+        *counts,
+        ("likelihood.probes", config.likelihood.probes),
+        ("inverse.steps", config.inverse.steps),
+        ("fit.count", config.fit.count),
+        ("fit.iterations", config.fit.iterations),
+    ]:
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+    # What `sample` would say after the training it says now.
+    process = choose("sampling.process", section.process, PROCESSES)(sde, lambda t, x: x)
+    levels = sampling_levels(config, sde)
+    sampling.fit_solver(process, make_solver(section, sde, levels), section.rtol, section.atol)
+    sampling.resolve_levels(sde, levels, section.steps, section.rtol is not None)
+    if section.schedule == "fitted":
+        if section.process != "probability_flow" or section.steps is None:
+            raise ValueError(
+                "sampling.schedule 'fitted' needs process 'probability_flow' and a number of steps, got process "
+                f"{section.process!r} and steps {section.steps}"
+            )
+        final = "none" if section.to_zero else "tweedie"
+        if section.final != final:
+            raise ValueError(
+                f"sampling.schedule 'fitted' with to_zero={section.to_zero} needs final {final!r}, got "
+                f"{section.final!r}"
+            )
+
+
+def check_rank(name: str, shape: tuple[int, ...]) -> None:
+    """Check that the network works on data of this shape."""
+    wanted, rank = ("vectors [d]", 1) if name == "mlp" else ("images [h, w, c]", 3)
+    if len(shape) != rank:
+        raise ValueError(f"network {name!r} works on {wanted}, got data of shape {shape}")
+
+
+def check_labels(config: ConfigDict, dataset: datasets.Dataset) -> None:
+    """Check that network, data and sampling agree about the classes."""
+    classes, label = config.network.get("num_classes") or 0, config.sampling.label
+    if classes and dataset.num_classes is None:
+        raise ValueError(f"network.num_classes needs data with labels, got {classes} for {dataset.name!r} without")
+    if classes and classes != dataset.num_classes:
+        raise ValueError(f"network.num_classes must be the data's {dataset.num_classes} classes, got {classes}")
+    if label is None and config.sampling.guidance != 1:
+        raise ValueError(f"sampling.guidance needs a sampling.label, got guidance={config.sampling.guidance} without")
+    if label is None:
+        return
+    if not classes:
+        raise ValueError(f"sampling.label needs a network with num_classes, got {label!r} for one without")
+    if label != "balanced" and not (type(label) is int and 0 <= label < classes):
+        raise ValueError(f"sampling.label must be None, 'balanced' or a class in [0, {classes}), got {label!r}")

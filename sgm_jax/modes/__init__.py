@@ -1,0 +1,47 @@
+"""What the launcher can do with an experiment: one function a mode, results in the run's folder."""
+
+from sgm_jax.modes.evaluation import evaluate as evaluate
+from sgm_jax.modes.evaluation import measure_quality as measure_quality
+from sgm_jax.modes.evaluation import save_quality as save_quality
+from sgm_jax.modes.inverse import inpaint as inpaint
+from sgm_jax.modes.inverse import invert as invert
+from sgm_jax.modes.inverse import save_inpainting as save_inpainting
+from sgm_jax.modes.likelihood import measure as measure
+from sgm_jax.modes.likelihood import measure_likelihood as measure_likelihood
+from sgm_jax.modes.likelihood import save_likelihood as save_likelihood
+from sgm_jax.modes.planning import suggest as suggest
+from sgm_jax.modes.sampling import beside_data as beside_data
+from sgm_jax.modes.sampling import draw as draw
+from sgm_jax.modes.sampling import fit as fit
+from sgm_jax.modes.sampling import sample as sample
+from sgm_jax.modes.sampling import save_samples as save_samples
+from sgm_jax.modes.shared import CALIBRATION as CALIBRATION
+from sgm_jax.modes.shared import CLASSIFIER as CLASSIFIER
+from sgm_jax.modes.shared import FILM as FILM
+from sgm_jax.modes.shared import HELD_OUT as HELD_OUT
+from sgm_jax.modes.shared import INVERSE as INVERSE
+from sgm_jax.modes.shared import LATENTS as LATENTS
+from sgm_jax.modes.shared import LIKELIHOOD as LIKELIHOOD
+from sgm_jax.modes.shared import SAMPLES as SAMPLES
+from sgm_jax.modes.shared import TRAINING_DATA as TRAINING_DATA
+from sgm_jax.modes.shared import Unsuitable as Unsuitable
+from sgm_jax.modes.shared import check_workdir as check_workdir
+from sgm_jax.modes.shared import held_out_batch as held_out_batch
+from sgm_jax.modes.shared import is_image as is_image
+from sgm_jax.modes.shared import is_labelled as is_labelled
+from sgm_jax.modes.shared import stream as stream
+from sgm_jax.modes.shared import write_json as write_json
+from sgm_jax.modes.training import train as train
+from sgm_jax.modes.training import train_to_end as train_to_end
+from sgm_jax.stored import export
+
+MODES = {
+    "suggest": suggest,
+    "train": train,
+    "fit": fit,
+    "sample": sample,
+    "likelihood": measure,
+    "inverse": invert,
+    "evaluate": evaluate,
+    "export": export,
+}

@@ -1,0 +1,71 @@
+"""Sampling, and the fit of a sampler to the network."""
+
+import pathlib
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from tqdm import tqdm
+
+from sgm_jax import fitted, report, sampling
+from sgm_jax.experiment import Experiment
+from sgm_jax.modes.shared import CALIBRATION, SAMPLES, Unsuitable, held_out_batch, is_image, stream
+from sgm_jax.shapes import per_example_keys
+from sgm_jax.stored import parameters
+
+GRID = 100  # images in the sample grid
+
+
+def draw(experiment: Experiment, workdir: pathlib.Path, params: Any, count: int) -> np.ndarray:
+    """Draw `count` samples as raw data, in batches whose size changes nothing but memory."""
+    section = experiment.config.sampling
+    label, options = experiment.sampling_labels(count), fitted.sampler(experiment, workdir)
+    keys = per_example_keys(stream(experiment, SAMPLES), count)
+    parts = []
+    for start in tqdm(range(0, count, section.batch_size), desc="sampling", unit="batch", disable=None):
+        # A last, smaller batch is filled up so that the compiled sampler serves it too.
+        index = np.minimum(np.arange(start, start + section.batch_size), count - 1)
+        process = experiment.process(params, None if label is None else jnp.asarray(label[index]))
+        out = sampling.sample(keys[index], process, (len(index), *experiment.dataset.shape), **options)
+        parts.append(np.asarray(experiment.scaling.to_raw(out.x)))
+    return np.concatenate(parts)[:count]
+
+
+def sample(experiment: Experiment, workdir: pathlib.Path) -> int:
+    """Draw samples into `samples.npz`, `samples.png` and a page of their own; returns the exit code."""
+    samples = draw(experiment, workdir, parameters(experiment, workdir), experiment.config.sampling.count)
+    save_samples(samples, experiment.sampling_labels(len(samples)), workdir)
+    page = report.write(
+        workdir / "samples",
+        report.Report(
+            title=f"{experiment.config.data.name}: samples",
+            config=experiment.config.to_dict(),
+            **beside_data(experiment, samples),
+        ),
+    )
+    print(f"page: {page}")
+    return 0
+
+
+def beside_data(experiment: Experiment, samples: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what a page shows of the samples, and as many held-out examples where there are any."""
+    shown = samples[:GRID] if is_image(experiment) else samples
+    real = {"data": held_out_batch(experiment, len(shown))["x"]} if len(experiment.dataset.test) else {}
+    return {"samples": shown} | real
+
+
+def save_samples(samples: np.ndarray, label: np.ndarray | None, workdir: pathlib.Path) -> None:
+    """Write samples, and the classes they were drawn for where there are any, to the run's folder."""
+    np.savez_compressed(workdir / "samples.npz", x=samples, **({} if label is None else {"label": label}))
+    if samples.ndim == 4:
+        report.save_png(workdir / "samples.png", report.grid(samples[:GRID]))
+    print(f"{len(samples)} samples in {workdir / 'samples.npz'}")
+
+
+def fit(experiment: Experiment, workdir: pathlib.Path) -> int:
+    """Fit the config's sampler to the network and write it to `fitted_<solver>_<steps>.npz`; returns the exit code."""
+    schedule = experiment.config.sampling.schedule
+    if schedule != "fitted":
+        raise Unsuitable(f"mode 'fit' needs --config.sampling.schedule=fitted, got {schedule!r}")
+    fitted.fit(stream(experiment, CALIBRATION), experiment, workdir, parameters(experiment, workdir))
+    return 0

@@ -1,0 +1,65 @@
+"""What the modes share: the randomness, data and folder of an experiment."""
+
+import json
+import pathlib
+import tempfile
+from typing import Any
+
+import jax
+import numpy as np
+
+from sgm_jax import data as datasets
+from sgm_jax.experiment import Experiment
+from sgm_jax.training.checkpoint import to_json
+
+# Streams of randomness, each a function of the config's seed alone.
+TRAINING_DATA, HELD_OUT, SAMPLES, LIKELIHOOD, INVERSE, CLASSIFIER, FILM, LATENTS, CALIBRATION = range(9)
+
+
+class Unsuitable(ValueError):
+    """The data do not allow what was asked for."""
+
+
+def is_image(experiment: Experiment) -> bool:
+    """Tell whether the data are images [h, w, c]."""
+    return len(experiment.dataset.shape) == 3
+
+
+def is_labelled(experiment: Experiment) -> bool:
+    """Tell whether the data are 8-bit images with labels, so that a classifier can judge samples."""
+    return is_image(experiment) and experiment.dataset.levels == 256 and bool(experiment.dataset.num_classes)
+
+
+def check_workdir(workdir: pathlib.Path) -> None:
+    """Make the folder of a run and make sure that it can be written to.
+
+    Raises:
+        OSError: if it cannot, saying so with its name.
+    """
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=workdir):
+            pass
+    except OSError as error:
+        raise OSError(f"workdir {str(workdir)!r} cannot be written to: {error.strerror or error}") from error
+
+
+def stream(experiment: Experiment, number: int) -> jax.Array:
+    """Return the PRNG key of one stream of randomness."""
+    return jax.random.fold_in(jax.random.key(experiment.config.seed), number)
+
+
+def held_out_batch(experiment: Experiment, count: int) -> dict[str, np.ndarray]:
+    """Return the first `count` held-out examples (or all there are) as one batch.
+
+    Raises:
+        Unsuitable: if there are none.
+    """
+    if not len(experiment.dataset.test):
+        raise Unsuitable(f"this mode needs data, got data.name={experiment.dataset.name!r}; set --config.data.name")
+    return datasets.gather(experiment.dataset.test, range(min(count, len(experiment.dataset.test))))
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+    """Write a value as JSON."""
+    path.write_text(json.dumps(to_json(value), indent=1) + "\n")
