@@ -1,6 +1,54 @@
 """Inverse problems: measurements of unknown data, solved with a score model that never saw them."""
 
+from sgm_jax.inverse.blur import Blur, CircularBlur, gaussian_kernel, motion_kernel, uniform_kernel
+from sgm_jax.inverse.checks import check_adjoint, check_measurement
+from sgm_jax.inverse.composed import Composition, Linear, NonLinear
+from sgm_jax.inverse.compressed_sensing import Dense, Hadamard, gaussian_sensing
+from sgm_jax.inverse.magnetic_resonance import (
+    FREQUENCY_MASKS,
+    FourierMask,
+    MultiCoil,
+    RealFourierMask,
+    coil_sensitivities,
+)
 from sgm_jax.inverse.masks import MASKS
+from sgm_jax.inverse.operator import AbstractLinear, AbstractOperator, AbstractSpectral
+from sgm_jax.inverse.pixel import LUMA, Grey, Mask, Separable, average, bicubic
 from sgm_jax.inverse.replacement import Replacement, inpaint
+from sgm_jax.inverse.tomography import WINDOWS, Radon, filtered_back_projection
 
-__all__ = ["MASKS", "Replacement", "inpaint"]
+__all__ = [
+    "FREQUENCY_MASKS",
+    "LUMA",
+    "MASKS",
+    "WINDOWS",
+    "AbstractLinear",
+    "AbstractOperator",
+    "AbstractSpectral",
+    "Blur",
+    "CircularBlur",
+    "Composition",
+    "Dense",
+    "FourierMask",
+    "Grey",
+    "Hadamard",
+    "Linear",
+    "Mask",
+    "MultiCoil",
+    "NonLinear",
+    "Radon",
+    "RealFourierMask",
+    "Replacement",
+    "Separable",
+    "average",
+    "bicubic",
+    "check_adjoint",
+    "check_measurement",
+    "coil_sensitivities",
+    "filtered_back_projection",
+    "gaussian_kernel",
+    "gaussian_sensing",
+    "inpaint",
+    "motion_kernel",
+    "uniform_kernel",
+]

@@ -9,7 +9,10 @@ import abc
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
+
+from sgm_jax.shapes import PRNGKey
 
 Shape = tuple[int, ...]
 
@@ -25,9 +28,26 @@ class AbstractOperator(eqx.Module):
     shape: eqx.AbstractVar[Shape]
     noise_std: eqx.AbstractVar[Array | float]
 
+    def __check_init__(self):
+        if not self.shape or not all(isinstance(n, int) and n > 0 for n in self.shape):
+            raise ValueError(f"shape must be a tuple of positive integers, got {self.shape}")
+        if not isinstance(self.noise_std, jax.core.Tracer):
+            std = np.asarray(self.noise_std)
+            if not np.all((std >= 0) & np.isfinite(std)):
+                raise ValueError(f"noise_std must be finite and at least 0, got {self.noise_std}")
+
     @abc.abstractmethod
     def forward(self, x: Array) -> Array:
         """Measure one example [*shape], without noise."""
+
+    def record(self, y: Array) -> Array:
+        """Set to 0 those entries of one measurement that are never recorded, whatever the example (hidden pixels)."""
+        return y
+
+    def measure(self, key: PRNGKey, x: Array) -> Array:
+        """Measure one example [*shape] with noise: Gaussian, of deviation `noise_std` in every recorded entry."""
+        y = self.forward(x)
+        return y + self.noise_std * self.record(jax.random.normal(key, y.shape, y.dtype))
 
     @property
     def measured(self) -> jax.ShapeDtypeStruct:
@@ -45,13 +65,19 @@ class AbstractLinear(AbstractOperator):
         return jnp.conj(jax.linear_transpose(self.forward, example)(jnp.conj(y))[0]).real
 
     def solve_gram(self, y: Array, ridge: Array | float) -> Array:
-        """Solve `(A A^T + ridge) z = y` for one measurement; for `ridge = 0`, `y` in the range of `A`."""
+        """Solve `(A A^T + ridge) z = y` for one measurement in the range of `A`.
+
+        What `y` has outside the range changes `z` by something that `adjoint` maps to 0, unless `ridge` is 0 and the
+        solution is iterative, as it is here: conjugate gradients.
+        """
         normal = lambda z: self.forward(self.adjoint(z)) + ridge * z
         return jax.scipy.sparse.linalg.cg(normal, y, tol=1e-6, maxiter=200)[0]
 
     def pseudo_inverse(self, y: Array) -> Array:
         """Return the smallest example that explains one measurement best."""
-        return self.adjoint(self.solve_gram(y, 0.0))
+        # Conjugate gradients from 0 on the normal equations, consistent for any measurement.
+        normal = lambda x: self.adjoint(self.forward(x))
+        return jax.scipy.sparse.linalg.cg(normal, self.adjoint(y), tol=1e-6, maxiter=200)[0]
 
     def project_range(self, x: Array) -> Array:
         """Return the part of one example that the measurement sees."""
@@ -63,20 +89,20 @@ class AbstractLinear(AbstractOperator):
 
 
 class AbstractSpectral(AbstractLinear):
-    """A linear measurement whose singular vectors are known: `A = U diag(gains) V^H`.
+    """A linear measurement whose singular vectors are known: `A = U diag(gains) V^T`, all of it real.
 
-    A subclass gives the unitary transform of examples, its inverse, the gains, and how measurements are placed among
+    A subclass gives the orthogonal transform of examples, its inverse, the gains, and how measurements are placed among
     the coefficients; everything else follows, exactly.
     """
 
     @property
     @abc.abstractmethod
     def gains(self) -> Array:
-        """Singular values, one a coefficient; real, at least 0, and 0 for those that are not measured."""
+        """Singular values, of the coefficients' shape; at least 0, and 0 for those that are not measured."""
 
     @abc.abstractmethod
     def analyse(self, x: Array) -> Array:
-        """Return `V^H x`, the coefficients of one example; as many as it has dimensions."""
+        """Return `V^T x`, the coefficients of one example; real, as many as it has dimensions."""
 
     @abc.abstractmethod
     def synthesise(self, coefficients: Array) -> Array:
@@ -84,7 +110,7 @@ class AbstractSpectral(AbstractLinear):
 
     @abc.abstractmethod
     def place(self, y: Array) -> Array:
-        """Return `U^H y`, one measurement among the coefficients; 0 where the gain is 0."""
+        """Return `U^T y`, one measurement among the coefficients; 0 where `U` has no column."""
 
     @abc.abstractmethod
     def read(self, coefficients: Array) -> Array:
@@ -98,9 +124,12 @@ class AbstractSpectral(AbstractLinear):
 
     def solve_gram(self, y: Array, ridge: Array | float) -> Array:
         denominator = jnp.square(self.gains) + ridge
-        solved = jnp.where(denominator > 0, self.place(y) / jnp.where(denominator > 0, denominator, 1), 0)
-        return self.read(solved)
+        return self.read(_divide(self.place(y), denominator))
 
     def pseudo_inverse(self, y: Array) -> Array:
-        seen = self.gains > 0
-        return self.synthesise(jnp.where(seen, self.place(y) / jnp.where(seen, self.gains, 1), 0))
+        return self.synthesise(_divide(self.place(y), self.gains))
+
+
+def _divide(numerator: Array, denominator: Array) -> Array:
+    seen = denominator > 0
+    return jnp.where(seen, numerator / jnp.where(seen, denominator, 1), 0)

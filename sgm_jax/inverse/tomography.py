@@ -1,0 +1,149 @@
+"""Computed tomography by parallel beams: the Radon transform and filtered back-projection.
+
+The geometry is scikit-image's: an image turns about the pixel `n // 2` of each axis, beams run along its columns,
+pixels have length 1 and are interpolated linearly.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from sgm_jax.inverse.operator import AbstractLinear, Shape
+
+
+class Radon(AbstractLinear):
+    """Sums of an image along parallel beams: [n, n, c] to [angles, detectors, c].
+
+    Args:
+        shape: shape of one example, [n, n, c].
+        angles: directions in degrees [a] (few, or from a limited range), or how many, equally spaced over [0, 180).
+        detectors: number of beams a direction. With `n`, the default, they cover the inscribed circle; with
+            `ceil(sqrt(2) n)` all of the image.
+        noise_std: deviation of the noise of a sum.
+    """
+
+    angles: Float[Array, " a"]
+    shape: Shape = eqx.field(static=True)
+    detectors: int = eqx.field(static=True)
+    noise_std: Array | float
+
+    def __init__(
+        self,
+        shape: Shape,
+        angles: Array | np.ndarray | int,
+        detectors: int | None = None,
+        noise_std: Array | float = 0.0,
+    ):
+        if len(shape) != 3 or shape[0] != shape[1]:
+            raise ValueError(f"shape must be that of a square image [n, n, c], got {shape}")
+        few = isinstance(angles, int)
+        if few and angles < 1:
+            raise ValueError(f"angles must be at least 1, got {angles}")
+        self.angles = jnp.arange(angles) * (180 / angles) if few else jnp.asarray(angles, float)
+        self.shape, self.noise_std = shape, noise_std
+        self.detectors = shape[0] if detectors is None else detectors
+
+    def forward(self, x: Array) -> Array:
+        size = self.shape[0]
+        across = jnp.arange(self.detectors) - self.detectors // 2
+        along = across[:, None]
+
+        def project(angle):
+            cos, sin = _direction(angle)
+            row = along * cos - across * sin + size // 2
+            column = along * sin + across * cos + size // 2
+            return _bilinear(x, row, column).sum(0)
+
+        return jax.lax.map(project, self.angles)
+
+
+def ramp(frequency: Array) -> Array:
+    """Leave the ramp filter as it is."""
+    return jnp.ones_like(frequency)
+
+
+def shepp_logan(frequency: Array) -> Array:
+    """Fall to 0.64 at the highest frequency."""
+    return jnp.sinc(frequency)
+
+
+def cosine(frequency: Array) -> Array:
+    """Fall to 0 at the highest frequency."""
+    return jnp.cos(jnp.pi * frequency)
+
+
+def hamming(frequency: Array) -> Array:
+    """Fall to 0.08 at the highest frequency, flat there."""
+    return 0.54 + 0.46 * jnp.cos(2 * jnp.pi * frequency)
+
+
+def hann(frequency: Array) -> Array:
+    """Fall to 0 at the highest frequency, flat there."""
+    return 0.5 + 0.5 * jnp.cos(2 * jnp.pi * frequency)
+
+
+WINDOWS = {function.__name__: function for function in (cosine, hamming, hann, ramp, shepp_logan)}
+
+
+def filtered_back_projection(operator: Radon, y: Float[Array, "a d c"], *, window=ramp) -> Float[Array, "n n c"]:
+    """Reconstruct an image from its projections, taken as equally spaced over half a turn.
+
+    Args:
+        operator: what measured `y`.
+        y: one measurement.
+        window: factor on the ramp filter as a function of the frequency, in cycles a detector from -1/2 to 1/2; one of
+            `WINDOWS`.
+
+    Returns:
+        The image, 0 outside the circle that the detectors cover.
+
+    References:
+        Kak, Slaney, Principles of Computerized Tomographic Imaging, 1988, section 3.3.
+    """
+    size, detectors = operator.shape[0], operator.detectors
+    filtered = _filter(y, window)
+    offset = jnp.arange(size) - size // 2
+
+    def back_project(image, beam):
+        angle, projection = beam
+        cos, sin = _direction(angle)
+        position = offset * cos + offset[:, None] * sin + detectors // 2
+        # A row of the filtered sinogram, as an image of height 1.
+        return image + _bilinear(projection[None], jnp.zeros_like(position), position), None
+
+    image, _ = jax.lax.scan(back_project, jnp.zeros(operator.shape, y.dtype), (operator.angles, filtered))
+    covered = offset**2 + offset[:, None] ** 2 <= (detectors // 2) ** 2
+    return jnp.where(covered[..., None], image * jnp.pi / (2 * len(operator.angles)), 0)
+
+
+def _filter(y: Array, window) -> Array:
+    """Apply the ramp filter, as sampled in space (Kak, Slaney, equation 61), along the detectors' axis."""
+    length = max(64, 2 ** int(np.ceil(np.log2(2 * y.shape[1]))))
+    position = np.abs(np.fft.fftfreq(length, 1 / length))
+    odd = position % 2 == 1
+    ramp_in_space = np.where(odd, -1 / (np.pi * np.where(odd, position, 1)) ** 2, 0)
+    ramp_in_space[0] = 0.25
+    response = 2 * np.fft.rfft(ramp_in_space).real
+    gain = jnp.asarray(response, y.dtype) * window(jnp.asarray(np.fft.rfftfreq(length), y.dtype))
+    spectrum = jnp.fft.rfft(y, length, axis=1) * gain[:, None]
+    return jnp.fft.irfft(spectrum, length, axis=1)[:, : y.shape[1]]
+
+
+def _direction(angle: Array) -> tuple[Array, Array]:
+    return jnp.cos(jnp.deg2rad(angle)), jnp.sin(jnp.deg2rad(angle))
+
+
+def _bilinear(image: Float[Array, "h w c"], row: Array, column: Array) -> Array:
+    """Interpolate linearly between pixels; beyond the image everything is 0."""
+    (height, width, _), (top, left) = image.shape, (jnp.floor(row), jnp.floor(column))
+    total = jnp.zeros((*row.shape, image.shape[-1]), image.dtype)
+    for i in (top, top + 1):
+        for j in (left, left + 1):
+            weight = (1 - jnp.abs(row - i)) * (1 - jnp.abs(column - j))
+            inside = (i >= 0) & (i < height) & (j >= 0) & (j < width)
+            # Indices beyond the image are clipped by the gather, and weigh nothing.
+            pixel = image.at[i.astype(int), j.astype(int)].get(mode="clip")
+            total += jnp.where(inside, weight, 0)[..., None] * pixel
+    return total
