@@ -12,13 +12,16 @@ from sgm_jax.inverse.magnetic_resonance import (
     coil_sensitivities,
 )
 from sgm_jax.inverse.masks import MASKS
+from sgm_jax.inverse.nonlinear import JPEG, HighDynamicRange, PhaseRetrieval
 from sgm_jax.inverse.operator import AbstractLinear, AbstractOperator, AbstractSpectral
 from sgm_jax.inverse.pixel import LUMA, Grey, Mask, Separable, average, bicubic
 from sgm_jax.inverse.replacement import Replacement, inpaint
 from sgm_jax.inverse.tomography import WINDOWS, Radon, filtered_back_projection
+from sgm_jax.inverse.total_variation import operator_norm, total_variation
 
 __all__ = [
     "FREQUENCY_MASKS",
+    "JPEG",
     "LUMA",
     "MASKS",
     "WINDOWS",
@@ -32,10 +35,12 @@ __all__ = [
     "FourierMask",
     "Grey",
     "Hadamard",
+    "HighDynamicRange",
     "Linear",
     "Mask",
     "MultiCoil",
     "NonLinear",
+    "PhaseRetrieval",
     "Radon",
     "RealFourierMask",
     "Replacement",
@@ -50,5 +55,7 @@ __all__ = [
     "gaussian_sensing",
     "inpaint",
     "motion_kernel",
+    "operator_norm",
+    "total_variation",
     "uniform_kernel",
 ]
