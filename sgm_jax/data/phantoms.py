@@ -32,7 +32,7 @@ def phantom(generator: np.random.Generator, size: int) -> UInt8[np.ndarray, "n n
         radius, angle = 0.5 * np.sqrt(generator.random()), generator.uniform(0, 2 * np.pi)
         centre = (radius * np.cos(angle) * short, radius * np.sin(angle) * long)
         part = _ellipse(x, y, centre, generator.uniform(0.06, 0.28, 2), generator.uniform(0, np.pi), edge)
-        contrast = generator.choice([-1, 1]) * generator.uniform(0.1, 0.35)
+        contrast = generator.choice([-1, 1]) * generator.uniform(0.08, 0.25)
         texture = generator.uniform(0.03, 0.1) * _texture(generator, size, generator.uniform(0.05, 0.2))
         image += inside * part * (contrast + texture)
     return np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)

@@ -109,7 +109,7 @@ def filtered_back_projection(operator: Radon, y: Float[Array, "a d c"], *, windo
     def back_project(image, beam):
         angle, projection = beam
         cos, sin = _direction(angle)
-        position = offset * cos + offset[:, None] * sin + detectors // 2
+        position = offset * cos - offset[:, None] * sin + detectors // 2
         # A row of the filtered sinogram, as an image of height 1.
         return image + _bilinear(projection[None], jnp.zeros_like(position), position), None
 
