@@ -43,7 +43,7 @@ def classifier_free(score_cond: ScoreFn, score_uncond: ScoreFn, scale: Level) ->
 
 
 def autoguidance(score_fn: ScoreFn, score_worse: ScoreFn, scale: Level) -> ClassifierFree:
-    """Make the score function `score_worse + scale (score_fn - score_worse)` [b, ...]: away from a worse model's errors.
+    """Make the score function `score_worse + scale (score_fn - score_worse)` [b, ...]: away from a worse model.
 
     Both know the same condition, or none: what grows is the quality of samples, not how typical of a class they are.
 

@@ -15,7 +15,8 @@ class DPS(AbstractGuided):
     `grad log p(y | x0) = scale sqrt(m) A^T r / sqrt(s**2 |A^T r|**2 + noise_std**2 |r|**2)` for the residual
     `r = y - A x0` of `m` numbers. As published it is divided by the residual's norm. What the paper multiplies by, a
     step size for its thousand steps, is replaced by what makes `scale` a pure number, whatever the steps, the noise
-    level and the units of the measurement: 1 is the likelihood's own size where the residual is the noise's.
+    level and the units of the measurement: 1 is the likelihood's own size where the residual is the noise's,
+    and 2 was better in every problem that was measured.
 
     Args:
         scale: strength of the guidance.
@@ -27,7 +28,7 @@ class DPS(AbstractGuided):
         Chung et al., Diffusion Posterior Sampling for General Noisy Inverse Problems, 2023, eq. 16, algorithm 1.
     """
 
-    scale: float = 1.0
+    scale: float = 2.0
 
     def __check_init__(self):
         if isinstance(self.scale, int | float) and self.scale < 0:

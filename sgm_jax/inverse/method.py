@@ -18,7 +18,7 @@ from jaxtyping import Array
 
 from sgm_jax.inverse.measurement import Measurement
 from sgm_jax.inverse.operator import AbstractOperator
-from sgm_jax.sampling import AbstractNoiseSolver, Ancestral, per_example_noise
+from sgm_jax.sampling import AbstractNoiseSolver, Ancestral, SDEDPMSolverPP, per_example_noise
 from sgm_jax.sampling.corrector import Constraint
 from sgm_jax.sampling.schedules import Schedule
 from sgm_jax.sampling.stochastic import step_levels, step_noise
@@ -47,7 +47,7 @@ class AbstractMethod(eqx.Module):
 
     def solver(self, measurement: Measurement) -> diffrax.AbstractSolver:
         """Return the solver of the reverse SDE to use unless the caller gives another."""
-        return Ancestral()
+        return SDEDPMSolverPP()
 
     def finish(self, operator: AbstractOperator, y: Array, x: Array) -> Array:
         """Return what becomes of one sample [*shape] at the end."""
@@ -99,6 +99,9 @@ class AbstractRefined(AbstractMethod):
 
     def condition(self, sde: AbstractSDE, score_fn: ScoreFn, measurement: Measurement) -> ScoreFn:
         return RefinedScore(sde, score_fn, measurement, self)
+
+    def solver(self, measurement: Measurement) -> diffrax.AbstractSolver:
+        return Ancestral()
 
 
 class RefinedScore(eqx.Module):
