@@ -1,9 +1,15 @@
 """Inverse problems: measurements of unknown data, solved with a score model that never saw them."""
 
+from sgm_jax.inverse.annealed import AnnealedLangevin
 from sgm_jax.inverse.blur import Blur, CircularBlur, gaussian_kernel, motion_kernel, uniform_kernel
 from sgm_jax.inverse.checks import check_adjoint, check_measurement
 from sgm_jax.inverse.composed import Composition, Linear, NonLinear
 from sgm_jax.inverse.compressed_sensing import Dense, Hadamard, gaussian_sensing
+from sgm_jax.inverse.ddnm import DDNM, DDNMPlus
+from sgm_jax.inverse.ddrm import DDRM
+from sgm_jax.inverse.diffpir import DiffPIR, Renoise
+from sgm_jax.inverse.dps import DPS
+from sgm_jax.inverse.gaussian import GaussianPosterior
 from sgm_jax.inverse.magnetic_resonance import (
     FREQUENCY_MASKS,
     FourierMask,
@@ -12,14 +18,49 @@ from sgm_jax.inverse.magnetic_resonance import (
     coil_sensitivities,
 )
 from sgm_jax.inverse.masks import MASKS
+from sgm_jax.inverse.mcg import MCG
+from sgm_jax.inverse.measurement import Measurement, Stacked, stack
+from sgm_jax.inverse.method import AbstractGuided, AbstractMethod, AbstractRefined, AbstractTransition
+from sgm_jax.inverse.moment_matching import MomentMatching
+from sgm_jax.inverse.noise_level import estimate_noise_std
 from sgm_jax.inverse.nonlinear import JPEG, HighDynamicRange, PhaseRetrieval
 from sgm_jax.inverse.operator import AbstractLinear, AbstractOperator, AbstractSpectral
+from sgm_jax.inverse.pigdm import PiGDM
 from sgm_jax.inverse.pixel import LUMA, Grey, Mask, Separable, average, bicubic
-from sgm_jax.inverse.replacement import Replacement, inpaint
+from sgm_jax.inverse.projection import Projection
+from sgm_jax.inverse.repaint import RePaint
+from sgm_jax.inverse.replacement import inpaint, replacement
+from sgm_jax.inverse.solve import Solutions, solve
 from sgm_jax.inverse.tomography import WINDOWS, Radon, filtered_back_projection
 from sgm_jax.inverse.total_variation import operator_norm, total_variation
+from sgm_jax.inverse.twisted import TwistedDiffusion
 
 __all__ = [
+    "AnnealedLangevin",
+    "DDNM",
+    "DDNMPlus",
+    "DDRM",
+    "DiffPIR",
+    "Renoise",
+    "DPS",
+    "GaussianPosterior",
+    "MCG",
+    "Measurement",
+    "Stacked",
+    "stack",
+    "AbstractGuided",
+    "AbstractMethod",
+    "AbstractRefined",
+    "AbstractTransition",
+    "MomentMatching",
+    "estimate_noise_std",
+    "PiGDM",
+    "Projection",
+    "RePaint",
+    "Solutions",
+    "solve",
+    "TwistedDiffusion",
+    "replacement",
     "FREQUENCY_MASKS",
     "JPEG",
     "LUMA",
@@ -43,7 +84,6 @@ __all__ = [
     "PhaseRetrieval",
     "Radon",
     "RealFourierMask",
-    "Replacement",
     "Separable",
     "average",
     "bicubic",

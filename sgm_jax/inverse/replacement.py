@@ -1,39 +1,31 @@
-"""Inpainting by replacement: after every step the known pixels are overwritten with noisy known data."""
+"""Replacement: after every step the known part is overwritten with noisy known data. Inpainting and colourisation."""
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from sgm_jax.inverse.measurement import Measurement, Stacked, explain
+from sgm_jax.inverse.pixel import Mask
+from sgm_jax.inverse.projection import Projection
 from sgm_jax.sampling import PredictorCorrector, ReverseSDE, Samples, per_example_noise, sample
 from sgm_jax.sampling.noise import NoiseSource
 from sgm_jax.sde import AbstractSDE
-from sgm_jax.shapes import Batch, Level, PRNGKey, PRNGKeys, ScoreFn
+from sgm_jax.shapes import Batch, PRNGKey, PRNGKeys, ScoreFn
 
 
-class Replacement(eqx.Module):
-    """Constraint that overwrites the known part of `x` with the known data at the same noise level.
+def replacement(source: NoiseSource = per_example_noise) -> Projection:
+    """Return the method that overwrites the measured part of the state at every step: `Projection` in full strength.
 
-    `x <- x (1 - mask) + (alpha(t) known + sigma(t) z) mask`
+    With `Mask` it is inpainting, with `Grey` colourisation, the channels transformed so that the grey one is known.
 
     Args:
-        sde: the forward SDE.
-        known: data [b, ...], in data units; ignored where `mask` is 0.
-        mask: 1 where the data are known, 0 elsewhere; broadcasts against `known`.
         source: noise source.
 
     References:
-        Song et al., 2021, appendix I.2.
+        Song et al., Score-Based Generative Modeling through Stochastic Differential Equations, 2021, appendix I.2.
     """
-
-    sde: AbstractSDE
-    known: Batch
-    mask: Array
-    source: NoiseSource = per_example_noise
-
-    def __call__(self, keys: PRNGKeys, t: Level, x: Batch) -> Batch:
-        noisy = self.sde.perturb(t, self.known, self.source(keys, 0, x.shape))
-        return jnp.where(self.mask > 0, noisy, x)
+    return Projection(1.0, source)
 
 
 def inpaint(
@@ -46,7 +38,7 @@ def inpaint(
     solver: PredictorCorrector | None = None,
     **options,
 ) -> Samples:
-    """Fill in the unknown part of data.
+    """Fill in the unknown part of data by replacement; `solve` does so by any method.
 
     Args:
         key: one PRNG key, or one an example [b].
@@ -72,14 +64,14 @@ def inpaint(
         raise ValueError(f"mask must hold only 0 and 1, got values from {mask.min()} to {mask.max()}")
     if not isinstance(known, jax.core.Tracer) and not bool(jnp.all(jnp.isfinite(jnp.where(mask > 0, known, 0)))):
         raise ValueError("known must be finite wherever mask is 1, got NaN or infinity")
-    mask = jnp.broadcast_to(mask, known.shape)
-    known = jnp.where(mask > 0, known, 0)
+    masks = jax.vmap(lambda mask: Mask(mask, known.shape[1:], jnp.zeros(())))(jnp.broadcast_to(mask, known.shape))
+    measurement = Measurement(Stacked(masks), jnp.where(mask > 0, known, 0))
     drawn = sample(
         key,
         ReverseSDE(sde, score_fn),
         known.shape,
         solver=PredictorCorrector() if solver is None else solver,
-        constraint=Replacement(sde, known, mask),
+        constraint=replacement().constraint(sde, measurement),
         **options,
     )
-    return eqx.tree_at(lambda result: result.x, drawn, jnp.where(mask > 0, known, drawn.x))
+    return eqx.tree_at(lambda result: result.x, drawn, measurement.map(explain, drawn.x))

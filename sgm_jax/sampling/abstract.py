@@ -12,6 +12,7 @@ class AbstractCountedSolver(diffrax.AbstractSolver):
 
     interpolation_cls: ClassVar[Callable] = diffrax.LocalLinearInterpolation
     evaluations_per_step: eqx.AbstractClassVar[int]
+    evaluations_at_start: ClassVar[int] = 0
 
     def func(self, terms, t0, y0, args):
         return terms.vf(t0, y0, args)

@@ -23,7 +23,7 @@ def evaluations(solver: diffrax.AbstractSolver, steps: Array) -> Array | None:
         corrector = solver.corrector if type(solver) is PredictorCorrector else None
         return None if inner is None else inner + (0 if corrector is None else corrector.steps) * steps
     if isinstance(solver, AbstractCountedSolver):
-        return steps * solver.evaluations_per_step
+        return steps * solver.evaluations_per_step + solver.evaluations_at_start
     stages = _stages(solver)
     if stages is None:
         return None
