@@ -19,7 +19,7 @@ HELP = f"""usage: python launch.py [--config=FILE[:smoke]] [--workdir=FOLDER] [-
                fit         fit the sampler's steps to the model -> fitted_<solver>_<steps>.npz
                sample      draw samples                         -> samples.npz, samples.png, samples/index.html
                likelihood  bits per dimension of held-out data  -> likelihood.json
-               inverse     inpaint held-out data                -> inverse.npz, inpainting.png
+               inverse     measure and restore images           -> inverse.npz, .json, .png, inverse/index.html
                evaluate    quality of samples                   -> quality.json
                            (accuracy of a classifier            -> accuracy.json)
                export      the network as one file              -> model.safetensors

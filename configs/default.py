@@ -133,10 +133,39 @@ def get_config() -> ConfigDict:
     config.likelihood.data_scale = 0.5  # standard deviation of the data, in the model's range
 
     config.inverse = ConfigDict()
-    config.inverse.count = 6  # held-out examples
-    config.inverse.draws = 3  # completions of each
-    config.inverse.mask = "lower_half"  # lower_half, right_half, box, random
+    # colorize, compressed_sensing, ct, deblur, high_dynamic_range, inpaint, jpeg, mri, phase_retrieval,
+    # super_resolution
+    config.inverse.task = "inpaint"
+    # annealed_langevin, ddnm, ddnm_plus, ddrm, diffpir, dps, mcg, moment_matching, pigdm, projection, repaint,
+    # replacement, twisted
+    config.inverse.method = "replacement"
+    config.inverse.noise_std = 0.0  # of the measurement, in its units
+    config.inverse.input = placeholder(str)  # folder of images of one's own, in place of held-out ones
+    config.inverse.count = 6  # images
+    config.inverse.draws = 3  # restorations of each
     config.inverse.steps = 100
-    config.inverse.snr = 0.16
+    config.inverse.snr = 0.16  # of the Langevin corrector of replacement and projection
     config.inverse.corrector_steps = 1
+    config.inverse.mask = placeholder(str)  # of inpaint: lower_half, right_half, box, random, free_form
+    config.inverse.factor = placeholder(int)  # of super_resolution
+    config.inverse.filter = placeholder(str)  # of super_resolution: average, bicubic
+    config.inverse.kernel = placeholder(str)  # of deblur: gaussian, motion, uniform
+    config.inverse.width = placeholder(int)  # of deblur, in pixels
+    config.inverse.share = placeholder(float)  # of compressed_sensing
+    config.inverse.angles = placeholder(int)  # of ct
+    config.inverse.acceleration = placeholder(float)  # of mri
+    config.inverse.lines = placeholder(str)  # of mri: equispaced, radial, random
+    config.inverse.oversampling = placeholder(float)  # of phase_retrieval
+    config.inverse.gain = placeholder(float)  # of high_dynamic_range
+    config.inverse.quality = placeholder(int)  # of jpeg
+    config.inverse.scale = placeholder(float)  # of dps
+    config.inverse.prior_std = placeholder(float)  # of pigdm
+    config.inverse.strength = placeholder(float)  # of projection
+    config.inverse.weight = placeholder(float)  # of diffpir
+    config.inverse.zeta = placeholder(float)
+    config.inverse.eta = placeholder(float)  # of ddrm
+    config.inverse.eta_b = placeholder(float)
+    config.inverse.repeats = placeholder(int)  # of repaint and ddnm_plus
+    config.inverse.iterations = placeholder(int)  # of moment_matching
+    config.inverse.rate = placeholder(float)  # of annealed_langevin
     return config

@@ -3,15 +3,17 @@
 import functools
 import inspect
 
+import jax
 from ml_collections import ConfigDict
 from numpy.typing import NDArray
 
 from sgm_jax import data as datasets
-from sgm_jax import inverse, sampling
+from sgm_jax import sampling
 from sgm_jax.components import PROCESSES, SCHEDULE_FUNCTIONS, THRESHOLDS
 from sgm_jax.naming import choose, set_options
 from sgm_jax.samplers import make_solver
 from sgm_jax.sde import AbstractSDE
+from sgm_jax.tasks import make_problem
 
 
 def sampling_levels(config: ConfigDict, sde: AbstractSDE) -> NDArray | None:
@@ -34,7 +36,6 @@ def check_sampling(config: ConfigDict, sde: AbstractSDE) -> None:
     section = config.sampling
     choose("sampling.final", section.final, dict.fromkeys(("tweedie", "none")))
     choose("sampling.threshold", section.threshold, THRESHOLDS)
-    choose("inverse.mask", config.inverse.mask, inverse.MASKS)
     counts = [("sampling.count", section.count), ("sampling.batch_size", section.batch_size)]
     if section.steps is None and section.rtol is None:
         raise ValueError("sampling needs steps, or rtol and atol, got none of them")
@@ -92,3 +93,9 @@ def check_labels(config: ConfigDict, dataset: datasets.Dataset) -> None:
         raise ValueError(f"sampling.label needs a network with num_classes, got {label!r} for one without")
     if label != "balanced" and not (type(label) is int and 0 <= label < classes):
         raise ValueError(f"sampling.label must be None, 'balanced' or a class in [0, {classes}), got {label!r}")
+
+
+def check_inverse(config: ConfigDict, shape: tuple[int, ...]) -> None:
+    """Check the section on inverse problems, where the data are images."""
+    if len(shape) == 3:
+        make_problem(jax.random.key(config.seed), config.inverse, shape)

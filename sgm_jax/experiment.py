@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from sgm_jax import data as datasets
 from sgm_jax import guidance, objectives, sampling, sde
-from sgm_jax.checks import check_labels, check_rank, check_sampling, sampling_levels
+from sgm_jax.checks import check_inverse, check_labels, check_rank, check_sampling, sampling_levels
 from sgm_jax.components import (
     AUGMENTATIONS,
     NETWORKS,
@@ -114,6 +114,7 @@ class Experiment:
                     f"data must have the network's shape {pretrained.shape} and {scaling.levels} levels, got "
                     f"{dataset.name!r} with {dataset.shape} and {dataset.levels}"
                 )
+        check_inverse(config, dataset.shape)
         return cls(
             config=config,
             dataset=dataset,

@@ -23,7 +23,7 @@ PATHS = (4, 9)  # rows and columns of the interpolation
 
 
 def run(experiment: Experiment, workdir: pathlib.Path) -> int:
-    """Train, then write samples, likelihoods, inpaintings, quality figures and the page; returns the exit code."""
+    """Train, then write samples, likelihoods, restorations, quality figures and the page; returns the exit code."""
     start, timings = time.perf_counter(), {}
     with timed(timings, "training"):
         if not modes.train_to_end(experiment, workdir):
@@ -47,9 +47,9 @@ def run(experiment: Experiment, workdir: pathlib.Path) -> int:
     if modes.is_image(experiment):
         with timed(timings, "interpolation"):
             fields["interpolation"] = interpolations(experiment, params)
-        with timed(timings, "inpainting"):
-            fields["inpainting"] = modes.inpaint(experiment, params)
-            modes.save_inpainting(fields["inpainting"], workdir)
+        with timed(timings, "inverse problem"):
+            fields["inverse"] = modes.restore(experiment, params)
+            modes.save_restored(fields["inverse"], workdir)
     if modes.is_labelled(experiment):
         with timed(timings, "quality"):
             fields["quality"] = modes.measure_quality(experiment, samples)

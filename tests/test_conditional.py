@@ -93,7 +93,7 @@ def test_completions_are_given_the_class_of_what_they_complete(config, monkeypat
     experiment = told(config)
     # The grey of unknown pixels is the middle of the raw levels.
     experiment = dataclasses.replace(experiment, dataset=dataclasses.replace(experiment.dataset, levels=2))
-    result = modes.inpaint(experiment, {})
+    result = modes.restore(experiment, {})
     np.testing.assert_allclose(result["restored"], np.repeat(result["original"][:, None], 2, axis=1), atol=1e-3)
 
 

@@ -7,6 +7,7 @@ from sgm_jax.inverse.composed import Composition, Linear, NonLinear
 from sgm_jax.inverse.compressed_sensing import Dense, Hadamard, gaussian_sensing
 from sgm_jax.inverse.ddnm import DDNM, DDNMPlus
 from sgm_jax.inverse.ddrm import DDRM
+from sgm_jax.inverse.decomposed import Decomposed, decompose
 from sgm_jax.inverse.diffpir import DiffPIR, Renoise
 from sgm_jax.inverse.dps import DPS
 from sgm_jax.inverse.gaussian import GaussianPosterior
@@ -40,6 +41,8 @@ __all__ = [
     "DDNM",
     "DDNMPlus",
     "DDRM",
+    "Decomposed",
+    "decompose",
     "DiffPIR",
     "Renoise",
     "DPS",

@@ -3,9 +3,9 @@
 from sgm_jax.modes.evaluation import evaluate as evaluate
 from sgm_jax.modes.evaluation import measure_quality as measure_quality
 from sgm_jax.modes.evaluation import save_quality as save_quality
-from sgm_jax.modes.inverse import inpaint as inpaint
 from sgm_jax.modes.inverse import invert as invert
-from sgm_jax.modes.inverse import save_inpainting as save_inpainting
+from sgm_jax.modes.inverse import restore as restore
+from sgm_jax.modes.inverse import save_restored as save_restored
 from sgm_jax.modes.likelihood import measure as measure
 from sgm_jax.modes.likelihood import measure_likelihood as measure_likelihood
 from sgm_jax.modes.likelihood import save_likelihood as save_likelihood

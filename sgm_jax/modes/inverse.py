@@ -1,57 +1,118 @@
-"""Inverse problems."""
+"""Inverse problems: held-out or one's own images, measured and restored."""
 
 import pathlib
+import time
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgm_jax import inverse, report
+from sgm_jax import data as datasets
+from sgm_jax import evaluation, inverse, report
 from sgm_jax.experiment import Experiment
-from sgm_jax.modes.shared import INVERSE, Unsuitable, held_out_batch, is_image, stream
-from sgm_jax.sampling import Langevin, PredictorCorrector
+from sgm_jax.modes.shared import INVERSE, Unsuitable, held_out_batch, is_image, stream, write_json
 from sgm_jax.stored import parameters
+from sgm_jax.tasks import make_problem, measure, shown, with_singular_vectors
+
+WINDOW = 7  # pixels of the structural similarity's window
 
 
-def inpaint(experiment: Experiment, params: Any) -> dict[str, np.ndarray]:
-    """Complete held-out images, given their classes where there are any.
+def restore(experiment: Experiment, params: Any) -> dict[str, Any]:
+    """Measure images and restore them, given their classes where there are any.
 
     Returns:
-        Raw `original` [k, ...], `masked` [k, ...], `restored` [k, draws, ...].
+        Raw images `original` [k, ...], `measured` (what the measurement says by itself), `mean`, and `restored`
+        [k, draws, ...]; `std` [k, ...] in raw units; figures of each image in `figures`, and of all in `summary`.
+
+    Raises:
+        ValueError: if the config's `inverse` section does not suit the images.
+        Unsuitable: if there are no images.
     """
-    section = experiment.config.inverse
-    batch = held_out_batch(experiment, section.count)
-    original, label = batch["x"], experiment.labels(batch)
-    known = experiment.scaling.to_model(jnp.asarray(np.repeat(original, section.draws, axis=0)))
-    mask_key, key = jax.random.split(stream(experiment, INVERSE))
-    mask = inverse.MASKS[section.mask](mask_key, original.shape[1:])
-    out = inverse.inpaint(
-        key,
-        experiment.sde,
-        experiment.score_fn(params, None if label is None else jnp.repeat(label, section.draws)),
-        known,
-        mask,
-        solver=PredictorCorrector(corrector=Langevin(section.snr, section.corrector_steps)),
-        steps=section.steps,
-    )
-    restored = np.asarray(experiment.scaling.to_raw(out.x)).reshape(len(original), section.draws, *original.shape[1:])
-    # Unknown pixels are shown in mid-grey.
-    masked = np.where(np.asarray(mask) > 0, original, original.dtype.type(experiment.dataset.levels // 2))
-    return {"original": original, "masked": masked, "restored": restored}
+    section, shape = experiment.config.inverse, experiment.dataset.shape
+    operator_key, noise_key, key = jax.random.split(stream(experiment, INVERSE), 3)
+    operator, options = make_problem(operator_key, section, shape)
+    original, label = images(experiment)
+    y = measure(noise_key, operator, experiment.scaling.to_model(jnp.asarray(original)))
+    score_fn = experiment.score_fn(params, None if label is None else jnp.tile(label, section.draws))
+    known = with_singular_vectors(operator)
+    start = time.perf_counter()
+    solved = jax.block_until_ready(inverse.solve(key, experiment.sde, score_fn, known, y, **options))
+    seconds = time.perf_counter() - start
+    to_raw = lambda x: np.asarray(experiment.scaling.to_raw(x))
+    result = {
+        "original": original,
+        "measured": to_raw(jax.vmap(lambda y: shown(operator, y))(y)),
+        "mean": to_raw(solved.mean),
+        "std": np.asarray(solved.std) * (to_raw(jnp.ones(())).astype(float) - to_raw(jnp.zeros(()))),
+        "restored": np.moveaxis(np.stack([to_raw(x) for x in solved.x]), 0, 1),
+    }
+    figures = {name: compare(experiment, original, result[name]) for name in ("measured", "mean")} | {
+        "sample": compare(experiment, original, result["restored"][:, 0])
+    }
+    summary = {
+        "task": section.task,
+        "method": section.method,
+        "images": len(original),
+        "draws": section.draws,
+        **{f"{a}_{b}": float(np.mean(values)) for a, row in figures.items() for b, values in row.items()},
+        "residual": float(jnp.mean(solved.residual)),
+        "evaluations": None if solved.nfe is None else int(solved.nfe),
+        "seconds": seconds,
+    }
+    return result | {"figures": figures, "summary": summary}
+
+
+def images(experiment: Experiment) -> tuple[np.ndarray, Any]:
+    """Return raw images [k, h, w, c] to measure, held out or those of a folder, and their classes if known."""
+    section, dataset = experiment.config.inverse, experiment.dataset
+    if section.input is None:
+        batch = held_out_batch(experiment, section.count)
+        return batch["x"], experiment.labels(batch)
+    size, _, channels = dataset.shape
+    given = datasets.load("folder", path=section.input, size=size, channels=channels, test_fraction=0.0)
+    return datasets.gather(given.train, range(min(section.count, len(given.train))))["x"], None
+
+
+def compare(experiment: Experiment, original: np.ndarray, other: np.ndarray) -> dict[str, np.ndarray]:
+    """Return peak signal-to-noise ratios in decibels [k] and structural similarities [k]."""
+    levels = experiment.dataset.levels
+    limits = dict(data_range=float(levels - 1 if levels else experiment.scaling.high - experiment.scaling.low))
+    pairs = jnp.asarray(original, float), jnp.asarray(other, float)
+    return {
+        "psnr": np.asarray(jax.vmap(lambda a, b: evaluation.psnr(a, b, **limits))(*pairs)),
+        "ssim": np.asarray(jax.vmap(lambda a, b: evaluation.ssim(a, b, **limits))(*pairs)),
+    }
 
 
 def invert(experiment: Experiment, workdir: pathlib.Path) -> int:
-    """Inpaint held-out images into `inverse.npz` and `inpainting.png`; returns the exit code."""
+    """Restore images into `inverse.npz`, `inverse.json`, `inverse.png` and a page; returns the exit code."""
     if not is_image(experiment):
         raise Unsuitable(f"mode 'inverse' needs images, got data of shape {experiment.dataset.shape}")
-    save_inpainting(inpaint(experiment, parameters(experiment, workdir)), workdir)
+    result = restore(experiment, parameters(experiment, workdir))
+    save_restored(result, workdir)
+    page = report.write(
+        workdir / "inverse",
+        report.Report(
+            title=f"{experiment.config.data.name}: {experiment.config.inverse.task}",
+            inverse=result,
+            config=experiment.config.to_dict(),
+        ),
+    )
+    print(f"page: {page}")
     return 0
 
 
-def save_inpainting(result: dict[str, np.ndarray], workdir: pathlib.Path) -> None:
-    """Write inpaintings to the run's folder."""
-    np.savez_compressed(workdir / "inverse.npz", **result)
-    rows = [result["original"], result["masked"], *np.moveaxis(result["restored"], 1, 0)]
-    report.save_png(workdir / "inpainting.png", report.grid(np.concatenate(rows), columns=len(rows[0])))
-    print(f"{len(rows[0])} images inpainted in {workdir / 'inverse.npz'}")
+def save_restored(result: dict[str, Any], workdir: pathlib.Path) -> None:
+    """Write restored images and their figures to the run's folder."""
+    pictures = {name: result[name] for name in ("original", "measured", "mean", "std", "restored")}
+    np.savez_compressed(workdir / "inverse.npz", **pictures)
+    write_json(workdir / "inverse.json", result["summary"] | {"per_image": result["figures"]})
+    rows = [result["original"], result["measured"], *np.moveaxis(result["restored"], 1, 0)]
+    report.save_png(workdir / "inverse.png", report.grid(np.concatenate(rows), columns=len(rows[0])))
+    s = result["summary"]
+    print(
+        f"{s['images']} images by {s['method']} ({s['task']}): PSNR {s['mean_psnr']:.2f} dB, SSIM {s['mean_ssim']:.3f} "
+        f"(measured: {s['measured_psnr']:.2f} dB, {s['measured_ssim']:.3f}), {s['evaluations']} evaluations, "
+        f"{s['seconds']:.0f} s"
+    )
