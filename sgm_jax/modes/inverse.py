@@ -39,12 +39,13 @@ def restore(experiment: Experiment, params: Any) -> dict[str, Any]:
     start = time.perf_counter()
     solved = jax.block_until_ready(inverse.solve(key, experiment.sde, score_fn, known, y, **options))
     seconds = time.perf_counter() - start
-    to_raw = lambda x: np.asarray(experiment.scaling.to_raw(x))
+    to_raw, scaling = lambda x: np.asarray(experiment.scaling.to_raw(x)), experiment.scaling
+    per_unit = scaling.levels / (scaling.high - scaling.low) if scaling.levels else 1.0
     result = {
         "original": original,
         "measured": to_raw(jax.vmap(lambda y: shown(operator, y))(y)),
         "mean": to_raw(solved.mean),
-        "std": np.asarray(solved.std) * (to_raw(jnp.ones(())).astype(float) - to_raw(jnp.zeros(()))),
+        "std": np.asarray(solved.std) * per_unit,
         "restored": np.moveaxis(np.stack([to_raw(x) for x in solved.x]), 0, 1),
     }
     figures = {name: compare(experiment, original, result[name]) for name in ("measured", "mean")} | {
