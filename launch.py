@@ -6,7 +6,19 @@ import sys
 from absl import flags, logging
 from ml_collections import config_flags
 
-MODES = ("run", "train", "sample", "fit", "likelihood", "inverse", "evaluate", "suggest", "export", "convert")
+MODES = (
+    "run",
+    "train",
+    "sample",
+    "fit",
+    "likelihood",
+    "inverse",
+    "evaluate",
+    "guidance",
+    "suggest",
+    "export",
+    "convert",
+)
 HELP = f"""usage: python launch.py [--config=FILE[:smoke]] [--workdir=FOLDER] [--mode=MODE] [--config.FIELD=VALUE ...]
 
   --config   experiment to run                            (configs/mnist.py; ':smoke' is a one-minute version)
@@ -22,6 +34,7 @@ HELP = f"""usage: python launch.py [--config=FILE[:smoke]] [--workdir=FOLDER] [-
                inverse     measure and restore images           -> inverse.npz, .json, .png, inverse/index.html
                evaluate    quality of samples                   -> quality.json
                            (accuracy of a classifier            -> accuracy.json)
+               guidance    quality by the scale of guidance     -> guidance.json, guidance/index.html
                export      the network as one file              -> model.safetensors
                convert     another project's checkpoint, --source=PATH [--format=NAME]
                            [--source_config=JSON or name]       -> model.safetensors

@@ -237,18 +237,22 @@ class Experiment:
             return None
         return np.arange(count) % self.num_classes if label == "balanced" else np.full(count, label)
 
-    def guided_score_fn(self, params: PyTree, label: Int[Array, " b"] | None = None) -> ScoreFn:
-        """Return the score function given classes [b] or none, with the guidance of the `sampling` section."""
-        scale = self.config.sampling.guidance
+    def guided_score_fn(
+        self, params: PyTree, label: Int[Array, " b"] | None = None, scale: float | None = None
+    ) -> ScoreFn:
+        """Return the score function given classes [b] or none, with guidance: the `sampling` section's unless given."""
+        scale = self.config.sampling.guidance if scale is None else scale
         if label is None or scale == 1:
             return self.score_fn(params, label)
         return guidance.classifier_free(self.score_fn(params, label), self.score_fn(params), scale)
 
-    def process(self, params: PyTree, label: Int[Array, " b"] | None = None) -> sampling.AbstractProcess:
+    def process(
+        self, params: PyTree, label: Int[Array, " b"] | None = None, guidance: float | None = None
+    ) -> sampling.AbstractProcess:
         """Return the process that the config's `sampling` section names, with the network's score given `label` [b]."""
         process = choose("sampling.process", self.config.sampling.process, PROCESSES)
         options = {"eta": self.config.sampling.eta} if process is sampling.ReverseSDE else {}
-        score = self.guided_score_fn(params, label)
+        score = self.guided_score_fn(params, label, guidance)
         rule = THRESHOLDS[self.config.sampling.threshold]
         if rule is not None:
             score = sampling.threshold(self.sde, score, rule(low=self.scaling.low, high=self.scaling.high))

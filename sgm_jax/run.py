@@ -52,7 +52,7 @@ def run(experiment: Experiment, workdir: pathlib.Path) -> int:
             modes.save_restored(fields["inverse"], workdir)
     if modes.is_labelled(experiment):
         with timed(timings, "quality"):
-            fields["quality"] = modes.measure_quality(experiment, samples)
+            fields["quality"] = modes.measure_quality(experiment, samples, modes.train_judge(experiment))
             modes.save_quality(fields["quality"], workdir)
     with timed(timings, "report"):
         page = report.write(

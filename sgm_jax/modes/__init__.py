@@ -1,8 +1,10 @@
 """What the launcher can do with an experiment: one function a mode, results in the run's folder."""
 
+from sgm_jax.modes.evaluation import compare_guidance as compare_guidance
 from sgm_jax.modes.evaluation import evaluate as evaluate
 from sgm_jax.modes.evaluation import measure_quality as measure_quality
 from sgm_jax.modes.evaluation import save_quality as save_quality
+from sgm_jax.modes.evaluation import train_judge as train_judge
 from sgm_jax.modes.inverse import invert as invert
 from sgm_jax.modes.inverse import restore as restore
 from sgm_jax.modes.inverse import save_restored as save_restored
@@ -43,5 +45,6 @@ MODES = {
     "likelihood": measure,
     "inverse": invert,
     "evaluate": evaluate,
+    "guidance": compare_guidance,
     "export": export,
 }

@@ -6,25 +6,43 @@ from typing import Any
 import numpy as np
 
 from sgm_jax import data as datasets
-from sgm_jax import evaluation
+from sgm_jax import evaluation, report
 from sgm_jax.experiment import Experiment
 from sgm_jax.modes.sampling import draw
 from sgm_jax.modes.shared import CLASSIFIER, Unsuitable, held_out_batch, is_labelled, stream, write_json
 from sgm_jax.stored import parameters
 
+GUIDED = ("frechet", "frechet_floor", "class_accuracy", "confident")  # figures by the scale of guidance
+SHOWN = 10  # samples of each scale
 
-def measure_quality(experiment: Experiment, samples: np.ndarray) -> dict[str, Any]:
-    """Score samples against the training data in the features of a classifier trained on these."""
-    training = datasets.gather(experiment.dataset.train, range(len(experiment.dataset.train)))
-    held_out = held_out_batch(experiment, len(samples))
-    classifier = evaluation.train_classifier(
+
+def train_judge(experiment: Experiment) -> evaluation.Classifier:
+    """Train the classifier that samples are judged by, on the training data.
+
+    Raises:
+        Unsuitable: if they are no 8-bit images with labels.
+    """
+    if not is_labelled(experiment):
+        raise Unsuitable("judging samples needs images with labels, on which a classifier is trained")
+    training = training_images(experiment)
+    return evaluation.train_classifier(
         stream(experiment, CLASSIFIER), training["x"], training["label"], classes=experiment.dataset.num_classes
     )
+
+
+def training_images(experiment: Experiment) -> dict[str, np.ndarray]:
+    """Return all training data as one batch."""
+    return datasets.gather(experiment.dataset.train, range(len(experiment.dataset.train)))
+
+
+def measure_quality(experiment: Experiment, samples: np.ndarray, judge: evaluation.Classifier) -> dict[str, Any]:
+    """Score samples against the training data in the features of a classifier trained on these."""
+    held_out = held_out_batch(experiment, len(samples))
     samples = samples[: len(held_out["x"])]
     return evaluation.quality(
-        classifier,
+        judge,
         samples,
-        training["x"],
+        training_images(experiment)["x"],
         held_out["x"],
         held_out["label"],
         sample_labels=experiment.sampling_labels(len(samples)),
@@ -33,10 +51,9 @@ def measure_quality(experiment: Experiment, samples: np.ndarray) -> dict[str, An
 
 def evaluate(experiment: Experiment, workdir: pathlib.Path) -> int:
     """Score fresh samples into `quality.json`; returns the exit code."""
-    if not is_labelled(experiment):
-        raise Unsuitable("mode 'evaluate' needs images with labels, on which it trains a classifier")
+    judge = train_judge(experiment)
     samples = draw(experiment, workdir, parameters(experiment, workdir), experiment.config.sampling.count)
-    save_quality(measure_quality(experiment, samples), workdir)
+    save_quality(measure_quality(experiment, samples, judge), workdir)
     return 0
 
 
@@ -49,3 +66,30 @@ def save_quality(result: dict[str, Any], workdir: pathlib.Path) -> None:
         f"{min(result['class_shares']):.1%}"
         + (f", of the class asked for {result['class_accuracy']:.1%}" if "class_accuracy" in result else "")
     )
+
+
+def compare_guidance(experiment: Experiment, workdir: pathlib.Path) -> int:
+    """Score samples of several scales of guidance into `guidance.json` and a page; returns the exit code."""
+    section = experiment.config.sampling
+    if section.label is None:
+        raise Unsuitable("mode 'guidance' needs a sampling.label, got None")
+    judge, params = train_judge(experiment), parameters(experiment, workdir)
+    rows, pictures = [], []
+    for scale in section.guidance_scales:
+        samples = draw(experiment, workdir, params, section.count, scale)
+        quality = measure_quality(experiment, samples, judge)
+        rows.append({"scale": scale} | {name: quality[name] for name in GUIDED})
+        pictures.append(samples[:SHOWN])
+        print(f"guidance {scale:g}: " + ", ".join(f"{name} {rows[-1][name]:.3g}" for name in GUIDED))
+    write_json(workdir / "guidance.json", rows)
+    page = report.write(
+        workdir / "guidance",
+        report.Report(
+            title=f"{experiment.config.data.name}: guidance",
+            guidance=rows,
+            guided=np.stack(pictures),
+            config=experiment.config.to_dict(),
+        ),
+    )
+    print(f"page: {page}")
+    return 0

@@ -16,8 +16,13 @@ from sgm_jax.stored import parameters
 GRID = 100  # images in the sample grid
 
 
-def draw(experiment: Experiment, workdir: pathlib.Path, params: Any, count: int) -> np.ndarray:
-    """Draw `count` samples as raw data, in batches whose size changes nothing but memory."""
+def draw(
+    experiment: Experiment, workdir: pathlib.Path, params: Any, count: int, guidance: float | None = None
+) -> np.ndarray:
+    """Draw `count` samples as raw data, in batches whose size changes nothing but memory.
+
+    The scale of guidance is the config's unless given.
+    """
     section = experiment.config.sampling
     label, options = experiment.sampling_labels(count), fitted.sampler(experiment, workdir)
     keys = per_example_keys(stream(experiment, SAMPLES), count)
@@ -25,7 +30,7 @@ def draw(experiment: Experiment, workdir: pathlib.Path, params: Any, count: int)
     for start in tqdm(range(0, count, section.batch_size), desc="sampling", unit="batch", disable=None):
         # A last, smaller batch is filled up so that the compiled sampler serves it too.
         index = np.minimum(np.arange(start, start + section.batch_size), count - 1)
-        process = experiment.process(params, None if label is None else jnp.asarray(label[index]))
+        process = experiment.process(params, None if label is None else jnp.asarray(label[index]), guidance)
         out = sampling.sample(keys[index], process, (len(index), *experiment.dataset.shape), **options)
         parts.append(np.asarray(experiment.scaling.to_raw(out.x)))
     return np.concatenate(parts)[:count]

@@ -54,6 +54,21 @@ def histogram(values: Float[np.ndarray, " n"], label: str) -> bytes:
     return _png(axes)
 
 
+def guidance(rows: Sequence[Mapping[str, float]]) -> bytes:
+    """Draw the Fréchet distance against the share of samples of the class asked for, a point a scale of guidance."""
+    axes = _axes()
+    points = np.array([(100 * row["class_accuracy"], row["frechet"]) for row in rows])
+    axes.plot(*points.T, color=FIRST, marker="o")
+    for row, point in zip(rows, points, strict=True):
+        axes.annotate(f"{row['scale']:g}", point, xytext=(5, 5), textcoords="offset points")
+    axes.axhline(rows[0]["frechet_floor"], color=SECOND, label="real held-out images")
+    axes.set_xlabel("samples of the class asked for (%)")
+    axes.set_ylabel("Fréchet distance")
+    axes.set_yscale("log")
+    axes.legend(frameon=False)
+    return _png(axes)
+
+
 def class_shares(shares: Float[np.ndarray, " k"], real: Float[np.ndarray, " k"]) -> bytes:
     """Draw the share of each class among samples and among real examples."""
     axes = _axes(height=2.6)

@@ -26,6 +26,8 @@ class Report:
         curves: rows of the metrics.
         likelihood: `bits_per_dim`, `standard_error`, `examples`, `nats_per_example`, `evaluations`, `per_example`.
         quality: what `sgm_jax.evaluation.quality` returns.
+        guidance: rows of `scale`, `frechet`, `frechet_floor`, `class_accuracy`, `confident`.
+        guided: some samples of each row [rows, n, h, w, c].
         config: the experiment's config.
         timings: seconds by what they were spent on.
         environment: what the run ran on.
@@ -43,6 +45,8 @@ class Report:
     curves: list[dict[str, Any]] | None = None
     likelihood: dict[str, Any] | None = None
     quality: dict[str, Any] | None = None
+    guidance: list[dict[str, float]] | None = None
+    guided: Array | None = None
     config: dict[str, Any] | None = None
     timings: dict[str, float] | None = None
     environment: dict[str, str] | None = None

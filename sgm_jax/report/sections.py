@@ -156,6 +156,24 @@ def _quality(report: Report, directory: pathlib.Path):
     return "Quality", "Measured by a classifier trained on the same training images.", body
 
 
+def _guidance(report: Report, directory: pathlib.Path):
+    if report.guidance is None or report.guided is None:
+        return None
+    rows = [
+        (f"{row['scale']:g}", f"{row['frechet']:.2f}", f"{row['class_accuracy']:.1%} of the class asked for")
+        for row in report.guidance
+    ]
+    flat = report.guided.reshape(-1, *report.guided.shape[2:])
+    body = _picture(directory, "guidance.png", charts.guidance(report.guidance), "guidance", "chart")
+    body += _table(rows, ("scale", "Fréchet distance", "samples"))
+    body += _grid(directory, "guided.png", flat, report.guided.shape[1], "samples by scale of guidance")
+    text = (
+        "Stronger guidance makes samples more typical of their class and less diverse. One row of samples a scale, "
+        f"from the weakest down. Fréchet distance of real held-out images: {report.guidance[0]['frechet_floor']:.2f}."
+    )
+    return "Guidance", text, body
+
+
 def _likelihood(report: Report, directory: pathlib.Path):
     if report.likelihood is None:
         return None
@@ -215,6 +233,7 @@ SECTIONS = (
     _inverse,
     _interpolation,
     _quality,
+    _guidance,
     _likelihood,
     _curves,
     _timings,
