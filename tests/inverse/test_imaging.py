@@ -11,6 +11,7 @@ import skimage.transform
 from PIL import Image
 
 from sgm_jax import data, evaluation, inverse
+from sgm_jax.inverse import nonlinear
 
 KEY = jax.random.key(0)
 GENERATOR = np.random.default_rng(0)
@@ -18,7 +19,7 @@ GENERATOR = np.random.default_rng(0)
 
 @pytest.fixture(scope="module")
 def phantom():
-    return data.load("phantoms", count=10).test.x[0].astype(np.float32) / 255
+    return jnp.asarray(data.load("phantoms", count=10).test.x[0], jnp.float32) / 255
 
 
 def difference(ours, theirs):
@@ -29,14 +30,14 @@ ANGLES = np.arange(23) * 180 / 23
 
 
 def test_radon_equals_scikit_image(phantom):
-    ours = inverse.Radon((64, 64, 1), 23).forward(jnp.asarray(phantom))
-    theirs = skimage.transform.radon(phantom[..., 0].copy(), ANGLES)
+    ours = inverse.Radon((64, 64, 1), 23).forward(phantom)
+    theirs = skimage.transform.radon(np.array(phantom[..., 0]), ANGLES)
     assert difference(ours[..., 0].T, theirs) < 1e-5
 
 
 @pytest.mark.parametrize("window", ["ramp", pytest.param("hann", marks=pytest.mark.slow)])
 def test_filtered_back_projection_follows_scikit_image(phantom, window):
-    sinogram = skimage.transform.radon(phantom[..., 0].copy(), ANGLES).astype(np.float32)
+    sinogram = skimage.transform.radon(np.array(phantom[..., 0]), ANGLES).astype(np.float32)
     operator = inverse.Radon((64, 64, 1), ANGLES)
     y = jnp.asarray(sinogram.T[..., None])
     ours = inverse.filtered_back_projection(operator, y, window=inverse.WINDOWS[window])
@@ -55,33 +56,34 @@ def test_wide_detectors_see_the_corners():
 @pytest.mark.parametrize("window", inverse.WINDOWS)
 def test_many_angles_give_the_image_back(phantom, window):
     operator = inverse.Radon((64, 64, 1), 180)
-    y = operator.forward(jnp.asarray(phantom))
+    y = operator.forward(phantom)
     found = inverse.filtered_back_projection(operator, y, window=inverse.WINDOWS[window])
     assert evaluation.psnr(phantom, found, data_range=1.0) > 26
 
 
 def test_total_variation_beats_back_projection_from_few_angles(phantom):
     operator = inverse.Radon((64, 64, 1), 15, noise_std=0.1)
-    y = operator.measure(KEY, jnp.asarray(phantom))
+    y = operator.measure(KEY, phantom)
     judge = lambda image: evaluation.psnr(phantom, image, data_range=1.0)
     analytic = judge(inverse.filtered_back_projection(operator, y, window=inverse.WINDOWS["hann"]))
     assert judge(inverse.total_variation(operator, y, 0.1, steps=100)) > analytic + 5
 
 
-@pytest.mark.parametrize("weight", [0.3])
-def test_total_variation_solves_its_problem(weight):
+@pytest.mark.slow
+def test_total_variation_solves_its_problem():
     # Two pixels, one step between them: both move towards each other by the weight.
     operator = inverse.Mask(jnp.ones((1, 2, 1)), (1, 2, 1))
-    found = inverse.total_variation(operator, jnp.array([[[0.0], [2.0]]]), weight, steps=200)
-    np.testing.assert_allclose(found.ravel(), [weight, 2 - weight], atol=1e-4)
+    found = inverse.total_variation(operator, jnp.array([[[0.0], [2.0]]]), 0.3, steps=200)
+    np.testing.assert_allclose(found.ravel(), [0.3, 1.7], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_operator_norm_is_the_largest_singular_value():
     operator = inverse.gaussian_sensing(KEY, (6,), 4)
     np.testing.assert_allclose(inverse.operator_norm(operator), np.linalg.norm(operator.matrix, 2), rtol=1e-3)
 
 
-@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("channels", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_coils_see_numpys_frequencies(channels):
     shape = (6, 8, channels)
     x = GENERATOR.standard_normal(shape).astype(np.float32)
@@ -98,7 +100,7 @@ def test_coils_see_numpys_frequencies(channels):
     np.testing.assert_allclose(one, np.stack([expected.real, expected.imag], -1), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["equispaced", "random"])
+@pytest.mark.parametrize("name", ["equispaced", pytest.param("random", marks=pytest.mark.slow)])
 def test_lines_are_as_many_as_the_acceleration_says(name):
     shape = (4, 240, 1)
     mask = inverse.FREQUENCY_MASKS[name](KEY, shape, acceleration=8.0, centre=0.05)
@@ -111,12 +113,14 @@ def test_lines_are_as_many_as_the_acceleration_says(name):
         inverse.FREQUENCY_MASKS[name](KEY, shape, acceleration=30.0, centre=0.05)
 
 
+@pytest.mark.slow
 def test_spokes_cross_in_the_middle():
     mask = np.asarray(inverse.FREQUENCY_MASKS["radial"](KEY, (16, 16, 1), spokes=3))[..., 0]
     assert mask[8, 8] == 1 and 3 * 15 - 6 <= mask.sum() <= 3 * 17
     np.testing.assert_array_equal(mask[1:, 1:], mask[1:, 1:][::-1, ::-1])
 
 
+@pytest.mark.slow
 def test_bicubic_equals_pillow():
     image = GENERATOR.random((24, 16)).astype(np.float32)
     theirs = np.asarray(Image.fromarray(image).resize((4, 6), Image.Resampling.BICUBIC))
@@ -128,8 +132,7 @@ def test_bicubic_equals_pillow():
 def test_blurs_equal_scipy(kernel):
     image = GENERATOR.random((12, 9)).astype(np.float32)
     for operator, mode in ((inverse.Blur, "constant"), (inverse.CircularBlur, "wrap")):
-        # SciPy's origin of an even kernel is k // 2 as well.
-        theirs = scipy.ndimage.convolve(image, kernel, mode=mode, origin=[-(1 - n % 2) for n in kernel.shape])
+        theirs = scipy.ndimage.convolve(image, kernel, mode=mode)
         ours = operator(kernel, (12, 9, 1)).forward(jnp.asarray(image[..., None]))
         np.testing.assert_allclose(ours[..., 0], theirs, atol=1e-5)
 
@@ -146,16 +149,20 @@ def test_jpeg_equals_pillow(channels, quality):
     pixels = np.rint(255 * (0.5 + 2 * (smooth - smooth.mean()))).clip(20, 235).astype(np.uint8)
     file = io.BytesIO()
     Image.fromarray(pixels.squeeze()).save(file, "JPEG", quality=quality, subsampling=0)
-    theirs = np.asarray(Image.open(file)).reshape(pixels.shape)
+    theirs = Image.open(file)
+    for channel, table in theirs.quantization.items():
+        np.testing.assert_array_equal(nonlinear.quantisation(quality, channels)[..., channel].ravel(), table)
+    theirs = np.asarray(theirs).reshape(pixels.shape)
     operator = inverse.JPEG(pixels.shape, quality, low=0.0, high=255.0)
     ours = operator.forward(jnp.asarray(pixels, jnp.float32))
     # Pillow computes with integers; a coefficient in the middle between two steps may go either way.
     error = np.abs(ours - theirs.astype(float))
-    assert error.mean() < 0.6 and np.quantile(error, 0.99) <= 2
+    assert error.mean() < 0.6 and np.quantile(error, 0.9) <= 1.6
     gradient = jax.grad(lambda x: operator.forward(x).sum())(jnp.zeros(pixels.shape))
     np.testing.assert_allclose(gradient, 1, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_phase_retrieval_cannot_tell_turned_images_apart():
     operator = inverse.PhaseRetrieval((5, 4, 1))
     x = jax.random.normal(KEY, (5, 4, 1))
@@ -181,6 +188,7 @@ def test_exposure_is_clipped():
         inverse.PhaseRetrieval((8, 8, 1), 0.5)
 
 
+@pytest.mark.slow
 def test_strokes_hide_some_pixels_but_not_most():
     mask = inverse.MASKS["free_form"](KEY, (64, 64, 3))
     assert mask.shape == (64, 64, 1) and 0.4 < mask.mean() < 0.95 and set(np.unique(mask)) == {0, 1}

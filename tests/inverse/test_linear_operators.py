@@ -49,8 +49,8 @@ LINEAR = {
 ALL = SPECTRAL | LINEAR
 ITERATED = ("dense", "complex")
 VARIANTS = (
-    *("grey_mean", "average", "separable_up", "circular_average", "real_fourier_odd"),
-    *("multi_coil", "radon_limited", "function", "complex", "composition"),
+    *("grey", "grey_mean", "average", "separable_up", "circular_average", "fourier", "real_fourier_odd", "hadamard"),
+    *("blur", "multi_coil", "multi_coil_real", "radon_limited", "function", "complex", "composition"),
 )
 
 
@@ -145,12 +145,14 @@ def test_what_is_not_recorded_never_matters(name):
     np.testing.assert_array_equal(operator.pseudo_inverse(spoilt), operator.pseudo_inverse(y))
 
 
+@pytest.mark.slow
 def test_noise_has_the_stated_deviation():
     operator = inverse.average((64, 64, 1), 2, noise_std=0.3)
     x = jnp.ones((64, 64, 1))
     np.testing.assert_allclose((operator.measure(KEY, x) - operator.forward(x)).std(), 0.3, rtol=0.05)
 
 
+@pytest.mark.slow
 def test_one_operator_an_example():
     shape = (4, 4, 1)
     masks = jax.vmap(MASKS["random"], (0, None))(jax.random.split(KEY, 3), shape)
