@@ -4,6 +4,7 @@ from sgm_jax.inverse.blur import Blur, CircularBlur, gaussian_kernel, motion_ker
 from sgm_jax.inverse.checks import check_adjoint, check_measurement
 from sgm_jax.inverse.composed import Composition, Linear, NonLinear
 from sgm_jax.inverse.compressed_sensing import Dense, Hadamard, gaussian_sensing
+from sgm_jax.inverse.decomposed import Decomposed
 from sgm_jax.inverse.magnetic_resonance import (
     FREQUENCY_MASKS,
     FourierMask,
@@ -31,6 +32,7 @@ __all__ = [
     "Blur",
     "CircularBlur",
     "Composition",
+    "Decomposed",
     "Dense",
     "FourierMask",
     "Grey",

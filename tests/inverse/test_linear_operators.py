@@ -30,6 +30,8 @@ SPECTRAL = {
     "separable_up": lambda: inverse.Separable(KERNEL, KERNEL.T, 1),
     "circular_blur": lambda: inverse.CircularBlur(KERNEL, (6, 5, 2)),
     "circular_average": lambda: inverse.CircularBlur(inverse.uniform_kernel(3), (6, 6, 1)),
+    "decomposed": lambda: inverse.Decomposed(inverse.Radon((6, 6, 1), 4)),
+    "decomposed_tall": lambda: inverse.Decomposed(inverse.Radon((5, 5, 1), 7)),
     "hadamard": lambda: inverse.Hadamard(KEY, (4, 4, 2), 7),
     "fourier": lambda: inverse.FourierMask(frequencies((6, 5)), (6, 5, 2)),
     "real_fourier": lambda: inverse.RealFourierMask(frequencies((6, 5)), (6, 5, 1)),
@@ -50,6 +52,7 @@ ALL = SPECTRAL | LINEAR
 ITERATED = ("dense", "complex")
 VARIANTS = (
     *("grey", "grey_mean", "average", "separable_up", "circular_average", "fourier", "real_fourier_odd", "hadamard"),
+    *("decomposed", "decomposed_tall"),
     *("blur", "multi_coil", "multi_coil_real", "radon_limited", "function", "complex", "composition"),
 )
 
