@@ -20,8 +20,12 @@ def test_psnr_equals_scikit_image():
     ("options", "theirs"),
     [
         ({}, {"gaussian_weights": True, "use_sample_covariance": False}),
-        ({"weights": evaluation.uniform_weights(), "ddof": 1}, {}),
-        ({"weights": evaluation.gaussian_weights(1.0), "ddof": 1}, {"gaussian_weights": True, "sigma": 1.0}),
+        pytest.param({"weights": evaluation.uniform_weights(), "ddof": 1}, {}, marks=pytest.mark.slow),
+        pytest.param(
+            {"weights": evaluation.gaussian_weights(1.0), "ddof": 1},
+            {"gaussian_weights": True, "sigma": 1.0},
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_ssim_equals_scikit_image(options, theirs):

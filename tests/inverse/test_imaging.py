@@ -35,13 +35,16 @@ def test_radon_equals_scikit_image(phantom):
     assert difference(ours[..., 0].T, theirs) < 1e-5
 
 
-@pytest.mark.parametrize("window", ["ramp", pytest.param("hann", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "window", ["ramp", *(pytest.param(name, marks=pytest.mark.slow) for name in sorted({*inverse.WINDOWS} - {"ramp"}))]
+)
 def test_filtered_back_projection_follows_scikit_image(phantom, window):
     sinogram = skimage.transform.radon(np.array(phantom[..., 0]), ANGLES).astype(np.float32)
     operator = inverse.Radon((64, 64, 1), ANGLES)
     y = jnp.asarray(sinogram.T[..., None])
     ours = inverse.filtered_back_projection(operator, y, window=inverse.WINDOWS[window])
-    assert difference(ours[..., 0], skimage.transform.iradon(sinogram, ANGLES, filter_name=window)) < 0.01
+    theirs = skimage.transform.iradon(sinogram, ANGLES, filter_name=window.replace("_", "-"))
+    assert difference(ours[..., 0], theirs) < 0.01
 
 
 @pytest.mark.slow
@@ -53,14 +56,6 @@ def test_wide_detectors_see_the_corners():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("window", inverse.WINDOWS)
-def test_many_angles_give_the_image_back(phantom, window):
-    operator = inverse.Radon((64, 64, 1), 180)
-    y = operator.forward(phantom)
-    found = inverse.filtered_back_projection(operator, y, window=inverse.WINDOWS[window])
-    assert evaluation.psnr(phantom, found, data_range=1.0) > 26
-
-
 def test_total_variation_beats_back_projection_from_few_angles(phantom):
     operator = inverse.Radon((64, 64, 1), 15, noise_std=0.1)
     y = operator.measure(KEY, phantom)
@@ -100,7 +95,8 @@ def test_coils_see_numpys_frequencies(channels):
     np.testing.assert_allclose(one, np.stack([expected.real, expected.imag], -1), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["equispaced", pytest.param("random", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["equispaced", "random"])
 def test_lines_are_as_many_as_the_acceleration_says(name):
     shape = (4, 240, 1)
     mask = inverse.FREQUENCY_MASKS[name](KEY, shape, acceleration=8.0, centre=0.05)
@@ -143,7 +139,7 @@ def test_kernels_have_unit_sum_and_direction():
     assert kernels[2][:, [0, -1]].sum() < 1e-9 and np.all(kernels[2][1:-1, 4] > 0)
 
 
-@pytest.mark.parametrize(("channels", "quality"), [(3, 30), (1, 75)])
+@pytest.mark.parametrize(("channels", "quality"), [(3, 30), pytest.param(1, 75, marks=pytest.mark.slow)])
 def test_jpeg_equals_pillow(channels, quality):
     smooth = scipy.ndimage.gaussian_filter(GENERATOR.random((24, 32, channels)), (2, 2, 0))
     pixels = np.rint(255 * (0.5 + 2 * (smooth - smooth.mean()))).clip(20, 235).astype(np.uint8)
