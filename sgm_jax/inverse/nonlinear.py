@@ -94,11 +94,11 @@ class JPEG(AbstractOperator):
 
     def forward(self, x: Array) -> Array:
         height, width, channels = self.shape
+        product = functools.partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
         levels = (x - self.low) * (255 / (self.high - self.low))
         # Luma is centred on 0; chroma already is.
         planes = levels - 128 if channels == 1 else product("...c,dc", levels, TO_YCC) - jnp.array([128.0, 0, 0])
         blocks = planes.reshape(height // 8, 8, width // 8, 8, channels)
-        product = functools.partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
         coefficients = product("ui,vj,aibjc->aubvc", COSINES, COSINES, blocks)
         table = quantisation(self.quality, channels)[:, None]
         ratio = coefficients / table

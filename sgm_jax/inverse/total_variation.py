@@ -20,11 +20,17 @@ def total_variation(
         weight: of the total variation, in units of `A A^T x`; larger is smoother.
         steps: steps of the method, each one application of the operator and its adjoint.
 
+    Raises:
+        ValueError: if `weight` is not above 0.
+
     References:
         Chambolle, Pock, A First-Order Primal-Dual Algorithm for Convex Problems with Applications to Imaging, 2011,
         algorithm 1; Sidky et al., Convex Optimization Problem Prototyping for Image Reconstruction in Computed
         Tomography with the Chambolle-Pock Algorithm, 2012.
     """
+    if not isinstance(weight, jax.core.Tracer) and not weight > 0:
+        raise ValueError(f"weight must be above 0, got {weight}")
+    y = operator.record(y)
     norm = operator_norm(operator)
     # Both dual steps fill half of what convergence allows, tau sum_i sigma_i |K_i|^2 <= 1; |gradient|^2 <= 8.
     tau = 1 / norm

@@ -24,12 +24,13 @@ def frequencies(shape):
 SPECTRAL = {
     "mask": lambda: inverse.Mask(MASKS["random"](KEY, (4, 6, 3)), (4, 6, 3)),
     "grey": lambda: inverse.Grey((4, 3, 3), jnp.array(inverse.LUMA)),
-    "grey_mean": lambda: inverse.Grey((4, 3, 2)),
     "average": lambda: inverse.average((6, 4, 2), 2),
     "bicubic": lambda: inverse.bicubic((8, 12, 1), 4),
     "separable_up": lambda: inverse.Separable(KERNEL, KERNEL.T, 1),
     "circular_blur": lambda: inverse.CircularBlur(KERNEL, (6, 5, 2)),
     "circular_average": lambda: inverse.CircularBlur(inverse.uniform_kernel(3), (6, 6, 1)),
+    "decomposed": lambda: inverse.decompose(inverse.Radon((6, 6, 1), 4)),
+    "decomposed_tall": lambda: inverse.decompose(inverse.Radon((5, 5, 1), 7)),
     "hadamard": lambda: inverse.Hadamard(KEY, (4, 4, 2), 7),
     "fourier": lambda: inverse.FourierMask(frequencies((6, 5)), (6, 5, 2)),
     "real_fourier": lambda: inverse.RealFourierMask(frequencies((6, 5)), (6, 5, 1)),
@@ -49,8 +50,9 @@ LINEAR = {
 ALL = SPECTRAL | LINEAR
 ITERATED = ("dense", "complex")
 VARIANTS = (
-    *("grey_mean", "average", "separable_up", "circular_average", "real_fourier_odd"),
-    *("multi_coil", "radon_limited", "function", "complex", "composition"),
+    *("grey", "average", "separable_up", "circular_average", "fourier", "real_fourier_odd", "hadamard"),
+    *("decomposed", "decomposed_tall"),
+    *("blur", "dense", "multi_coil", "multi_coil_real", "radon_limited", "function", "complex", "composition"),
 )
 
 
@@ -134,7 +136,7 @@ def test_spectral_operators_have_the_stated_factors(name):
     assert found["gains"].shape == x.shape
 
 
-@pytest.mark.parametrize("name", ["mask", "real_fourier"])
+@pytest.mark.parametrize("name", ["mask", pytest.param("real_fourier", marks=pytest.mark.slow)])
 def test_what_is_not_recorded_never_matters(name):
     operator = ALL[name]()
     y = operator.measure(KEY, jnp.ones(operator.shape))
@@ -145,12 +147,14 @@ def test_what_is_not_recorded_never_matters(name):
     np.testing.assert_array_equal(operator.pseudo_inverse(spoilt), operator.pseudo_inverse(y))
 
 
+@pytest.mark.slow
 def test_noise_has_the_stated_deviation():
     operator = inverse.average((64, 64, 1), 2, noise_std=0.3)
     x = jnp.ones((64, 64, 1))
     np.testing.assert_allclose((operator.measure(KEY, x) - operator.forward(x)).std(), 0.3, rtol=0.05)
 
 
+@pytest.mark.slow
 def test_one_operator_an_example():
     shape = (4, 4, 1)
     masks = jax.vmap(MASKS["random"], (0, None))(jax.random.split(KEY, 3), shape)
