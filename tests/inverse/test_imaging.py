@@ -139,7 +139,8 @@ def test_kernels_have_unit_sum_and_direction():
     assert kernels[2][:, [0, -1]].sum() < 1e-9 and np.all(kernels[2][1:-1, 4] > 0)
 
 
-@pytest.mark.parametrize(("channels", "quality"), [(3, 30), pytest.param(1, 75, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("channels", "quality"), [(3, 30), (1, 75)])
 def test_jpeg_equals_pillow(channels, quality):
     smooth = scipy.ndimage.gaussian_filter(GENERATOR.random((24, 32, channels)), (2, 2, 0))
     pixels = np.rint(255 * (0.5 + 2 * (smooth - smooth.mean()))).clip(20, 235).astype(np.uint8)

@@ -51,7 +51,7 @@ ALL = SPECTRAL | LINEAR
 ITERATED = ("dense", "complex")
 VARIANTS = (
     *("grey", "average", "separable_up", "circular_average", "fourier", "real_fourier_odd", "hadamard"),
-    *("decomposed", "decomposed_tall"),
+    *("bicubic", "decomposed", "decomposed_tall"),
     *("blur", "dense", "multi_coil", "multi_coil_real", "radon_limited", "function", "complex", "composition"),
 )
 
