@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,7 @@ from sgm_jax.divergence import Exact, Hutchinson, HutchPlusPlus, as_divergence, 
 D = 24
 
 
+@functools.partial(jax.jit, static_argnums=(0, 2))
 def estimates(divergence, matrix, count=2000):
     """Return the separate estimates [m, b] of the trace of one matrix, for `count` examples of it."""
     x = jnp.zeros((count, 4, D // 4))

@@ -26,11 +26,11 @@ def model():
     integers = ArraySource(np.random.default_rng(0).integers(0, 16, (11, 2)).astype(np.uint8))
     dataset = dataclasses.replace(experiment.dataset, test=integers, levels=16)
     experiment = dataclasses.replace(experiment, dataset=dataset, scaling=Scaling(16))
-    return experiment, jax.tree.map(lambda p: p + 0.1, experiment.init().ema_params)
+    return experiment, jax.tree.map(lambda p: p + 0.01, experiment.init().ema_params)
 
 
 def same(one, other):
-    return all(np.array_equal(one[name], other[name], equal_nan=one[name] is not None) for name in one)
+    return all(np.array_equal(one[name], other[name]) for name in one)
 
 
 def test_a_killed_measurement_goes_on_to_the_very_same_result(model, tmp_path, monkeypatch, capsys):
@@ -65,8 +65,7 @@ def test_importance_weighting_bounds_better_than_the_mean_of_the_same_draws(mode
     experiment, params = model
     section = experiment.config.likelihood
     mean = modes.measure_likelihood(experiment, tmp_path, params)
-    with section.unlocked():
-        section.update(repeats=1, importance=4)
+    section.update(repeats=1, importance=4)
     weighted = modes.measure_likelihood(experiment, tmp_path, params)
     # Randomness belongs to the examples, not to their batches.
     section.batch_size = 11
