@@ -126,9 +126,13 @@ def get_config() -> ConfigDict:
     config.fit.iterations = 12  # of Levenberg and Marquardt's method, where it is another
 
     config.likelihood = ConfigDict()
-    config.likelihood.count = 128  # held-out examples
+    config.likelihood.split = "test"  # test, train
+    config.likelihood.count = 128  # examples of it, the first ones; None for all
     config.likelihood.batch_size = 64
-    config.likelihood.probes = 1
+    config.likelihood.repeats = 1  # of the whole measurement, with other dequantisations and projections: averaged
+    config.likelihood.importance = 1  # dequantisations that one importance-weighted bound is made of
+    config.likelihood.divergence = "hutchinson"  # hutchinson, hutch++, exact
+    config.likelihood.probes = placeholder(int)  # of hutchinson and hutch++
     config.likelihood.rtol = 1e-3
     config.likelihood.atol = 1e-3
     config.likelihood.data_scale = 0.5  # standard deviation of the data, in the model's range

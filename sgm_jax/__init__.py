@@ -6,9 +6,9 @@ use.
 
 import importlib
 
-from sgm_jax import bounds, divergence, energy, likelihood, objectives, sampling, score, sde
-from sgm_jax.divergence import Exact, Hutchinson
-from sgm_jax.likelihood import decode, encode, interpolate, log_likelihood
+from sgm_jax import bounds, divergence, energy, likelihood, objectives, representation, sampling, score, sde
+from sgm_jax.divergence import Exact, Hutchinson, HutchPlusPlus
+from sgm_jax.likelihood import importance_weighted, log_likelihood
 from sgm_jax.objectives import (
     EDMWeighting,
     LogNormalTimes,
@@ -17,6 +17,7 @@ from sgm_jax.objectives import (
     UniformTimes,
     denoising_score_matching,
 )
+from sgm_jax.representation import attribute_direction, decode, encode, interpolate
 from sgm_jax.sampling import (
     Angle,
     DPMSolverPP,

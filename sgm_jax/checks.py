@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sgm_jax import data as datasets
 from sgm_jax import sampling
-from sgm_jax.components import PROCESSES, SCHEDULE_FUNCTIONS, THRESHOLDS
+from sgm_jax.components import PROCESSES, SCHEDULE_FUNCTIONS, SPLITS, THRESHOLDS, make_divergence
 from sgm_jax.naming import choose, set_options
 from sgm_jax.samplers import make_solver
 from sgm_jax.sde import AbstractSDE
@@ -36,16 +36,19 @@ def check_sampling(config: ConfigDict, sde: AbstractSDE) -> None:
     section = config.sampling
     choose("sampling.final", section.final, dict.fromkeys(("tweedie", "none")))
     choose("sampling.threshold", section.threshold, THRESHOLDS)
+    choose("likelihood.split", config.likelihood.split, dict.fromkeys(SPLITS))
+    make_divergence(config.likelihood)
     counts = [("sampling.count", section.count), ("sampling.batch_size", section.batch_size)]
     if section.steps is None and section.rtol is None:
         raise ValueError("sampling needs steps, or rtol and atol, got none of them")
     if section.steps is not None:
         counts.append(("sampling.steps", section.steps))
-    for name in ("likelihood", "inverse"):
-        counts.append((f"{name}.count", config[name].count))
+    if config.likelihood.count is not None:
+        counts.append(("likelihood.count", config.likelihood.count))
     for name, value in [
         *counts,
-        ("likelihood.probes", config.likelihood.probes),
+        *((f"likelihood.{name}", config.likelihood[name]) for name in ("batch_size", "repeats", "importance")),
+        ("inverse.count", config.inverse.count),
         ("inverse.steps", config.inverse.steps),
         ("fit.count", config.fit.count),
         ("fit.iterations", config.fit.iterations),

@@ -9,6 +9,7 @@ from jaxtyping import Array
 from ml_collections import ConfigDict
 
 from sgm_jax import objectives, sampling, sde
+from sgm_jax.divergence import DIVERGENCES, AbstractDivergence
 from sgm_jax.naming import choose, construct
 from sgm_jax.networks import MLP, DiT, UNet, VDMUNet, ncsn, ncsnv2, ncsnv2_deeper, ncsnv2_deepest
 from sgm_jax.score import PREDICTIONS as SCORE_PREDICTIONS
@@ -61,6 +62,7 @@ SCHEDULE_FUNCTIONS = {
     "uniform_log_snr": sampling.uniform_log_snr,
     "uniform_time": sampling.uniform_time,
 }
+SPLITS = ("train", "test")
 THRESHOLDS = {"none": None, "static": sampling.StaticThreshold, "dynamic": sampling.DynamicThreshold}
 
 
@@ -87,3 +89,13 @@ def build(what: str, section: Mapping[str, Any] | ConfigDict, table: Mapping[str
     constructor = choose(f"{what}.name", section["name"], table)
     rest = {key: value for key, value in section.items() if key != "name"}
     return construct(f"{what} {section['name']!r}", constructor, rest | options)
+
+
+def make_divergence(section: ConfigDict) -> AbstractDivergence:
+    """Construct the divergence of the config's `likelihood` section.
+
+    Raises:
+        ValueError: if its name is unknown, or it takes no `probes` or not so many.
+    """
+    constructor = choose("likelihood.divergence", section.divergence, DIVERGENCES)
+    return construct(f"likelihood.divergence {section.divergence!r}", constructor, {"probes": section.probes})

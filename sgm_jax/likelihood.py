@@ -1,4 +1,4 @@
-"""Exact log-likelihoods, latent codes and bits per dimension through the probability-flow ODE.
+"""Exact log-likelihoods through the probability-flow ODE.
 
 Densities are those of the data at the SDE's smallest noise level `s(t_min)`: `log p(x)` with `x` in data units,
 the same for every SDE. Integration runs in the angle chart, where every SDE looks alike and nothing is large.
@@ -8,9 +8,9 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
-from sgm_jax.divergence import DIVERGENCES, Exact, Hutchinson
+from sgm_jax.divergence import AbstractDivergence, as_divergence, standard_error
 from sgm_jax.naming import choose
 from sgm_jax.sampling.charts import AbstractChart, Angle
 from sgm_jax.sampling.processes import ProbabilityFlow
@@ -23,7 +23,6 @@ from sgm_jax.shapes import (
     PRNGKeys,
     ScoreFn,
     dimension,
-    expand,
     per_example_keys,
     sum_per_example,
 )
@@ -34,11 +33,15 @@ class Likelihood(eqx.Module):
 
     Args:
         log_prob: log density of each example, in nats [b].
+        standard_error: standard error of `log_prob` that comes from the estimated divergence, in nats [b]; None unless
+            there are at least two separate estimates (`Hutchinson(probes=2)`) to tell it from.
         latent: each example's latent code, standard Gaussian under the model [b, ...].
-        nfe: evaluations of the score function, each with its divergence; None for implicit solvers.
+        nfe: evaluations of the score function, each with its divergence, one number an example where each has steps
+            of its own; None for implicit solvers.
     """
 
     log_prob: PerExample
+    standard_error: PerExample | None
     latent: Batch
     nfe: Array | None
 
@@ -49,9 +52,10 @@ def log_likelihood(
     score_fn: ScoreFn,
     x: Batch,
     *,
-    divergence: str | Hutchinson | Exact = "hutchinson",
+    divergence: str | AbstractDivergence = "hutchinson",
     rtol: float = 1e-5,
     atol: float = 1e-5,
+    steps: str = "batch",
     solver: diffrax.AbstractSolver | None = None,
     chart: AbstractChart | None = None,
     adjoint: diffrax.AbstractAdjoint | None = None,
@@ -66,69 +70,64 @@ def log_likelihood(
         sde: the forward SDE.
         score_fn: `score_fn(t, x)`.
         x: data [b, ...], in data units.
-        divergence: `"hutchinson"` (unbiased), `"exact"`, or an object such as `Hutchinson(probes=10)`.
+        divergence: `"hutchinson"` (unbiased), `"hutch++"` (unbiased), `"exact"`, or an object such as
+            `Hutchinson(probes=10)`.
         rtol: relative tolerance of a step.
         atol: absolute tolerance of a step, in units of the data's scale and in nats.
+        steps: `"batch"`, the same for the whole batch, or `"per_example"`, adapted to each example alone, whose result
+            then does not depend on the others; the score function is called with batches of one, and must not hold
+            arrays as long as the batch.
         solver: adaptive diffrax solver; `diffrax.Dopri5()` unless given.
         chart: coordinates to integrate in; `Angle()` unless given (give it the data's standard deviation).
         adjoint: how to differentiate through the solve; `diffrax.ForwardMode()` unless given.
         max_steps: limit on steps.
 
     Returns:
-        `Likelihood(log_prob, latent, nfe)`.
+        `Likelihood(log_prob, standard_error, latent, nfe)`.
 
     Raises:
-        ValueError: if the divergence's name is unknown or a tolerance is not positive.
+        ValueError: if the divergence's name or that of the steps is unknown, or a tolerance is not positive.
 
     References:
         Song et al., 2021, appendix D.2.
     """
-    if isinstance(divergence, str):
-        divergence = choose("divergence", divergence, DIVERGENCES)
-    _check_tolerances(rtol, atol)
+    take = choose("steps", steps, STEPS)
     process = ProbabilityFlow(sde, score_fn, Angle() if chart is None else chart)
-    keys = per_example_keys(key, x.shape[0])
-    return _log_likelihood(keys, process, x, divergence, *_settings(rtol, atol, solver, adjoint, max_steps))
+    settings = solver_settings(rtol, atol, solver, adjoint, max_steps)
+    return take(per_example_keys(key, x.shape[0]), x, process, as_divergence(divergence), *settings)
 
 
-def encode(
-    sde: AbstractSDE, score_fn: ScoreFn, x: Batch, *, rtol: float = 1e-5, atol: float = 1e-5, **options
-) -> Batch:
-    """Map data [b, ...] to latent codes [b, ...], standard Gaussian under the model. Options as `log_likelihood`."""
-    return _transport(sde, score_fn, x, (sde.t_min, sde.t_max), rtol, atol, **options)
+def importance_weighted(log_prob: Float[Array, "k b"]) -> PerExample:
+    """Combine log densities at `k` dequantisations of each example into one bound on its log probability [b].
 
+    `log mean exp` over the draws. With one draw it is the usual bound by uniform dequantisation; its mean rises with
+    `k` towards the log probability itself. The densities must be exact: an error of variance `v` in their logarithms,
+    such as that of an estimated divergence, raises the result by up to `v / 2`.
 
-def decode(
-    sde: AbstractSDE, score_fn: ScoreFn, latent: Batch, *, rtol: float = 1e-5, atol: float = 1e-5, **options
-) -> Batch:
-    """Map latent codes [b, ...] back to data [b, ...]: the inverse of `encode`. Options as `log_likelihood`."""
-    return _transport(sde, score_fn, latent, (sde.t_max, sde.t_min), rtol, atol, **options)
-
-
-def interpolate(latent0: Batch, latent1: Batch, weights: Array) -> Array:
-    """Interpolate along the great circle between latent codes [b, ...]: returns [k, b, ...] for `weights` [k].
+    Args:
+        log_prob: log densities in nats [k, b].
 
     References:
-        Shoemake, Animating Rotation with Quaternion Curves, 1985.
+        Burda, Grosse, Salakhutdinov, Importance Weighted Autoencoders, 2016, eq. 8.
+        Ho et al., Flow++, 2019, section 3.1.
     """
-    flat0, flat1 = (z.reshape(z.shape[0], -1) for z in (latent0, latent1))
-    cosine = jnp.sum(flat0 * flat1, 1) / (jnp.linalg.norm(flat0, axis=1) * jnp.linalg.norm(flat1, axis=1))
-    angle = jnp.arccos(jnp.clip(cosine, -1 + 1e-6, 1 - 1e-6))
-
-    def at(weight):
-        first = jnp.sin((1 - weight) * angle) / jnp.sin(angle)
-        second = jnp.sin(weight * angle) / jnp.sin(angle)
-        return expand(first, latent0) * latent0 + expand(second, latent1) * latent1
-
-    return jax.vmap(at)(jnp.asarray(weights))
+    return jax.nn.logsumexp(log_prob, axis=0) - jnp.log(len(log_prob))
 
 
-def _check_tolerances(rtol: float, atol: float) -> None:
+def solver_settings(
+    rtol: float,
+    atol: float,
+    solver: diffrax.AbstractSolver | None,
+    adjoint: diffrax.AbstractAdjoint | None,
+    max_steps: int,
+) -> tuple:
+    """Return step-size controller, solver, adjoint and limit on steps, with what stands for None.
+
+    Raises:
+        ValueError: if a tolerance is not positive.
+    """
     if not (rtol > 0 and atol > 0):
         raise ValueError(f"rtol and atol must be > 0, got rtol={rtol}, atol={atol}")
-
-
-def _settings(rtol, atol, solver, adjoint, max_steps):
     return (
         diffrax.PIDController(rtol=rtol, atol=atol),
         diffrax.Dopri5() if solver is None else solver,
@@ -137,21 +136,36 @@ def _settings(rtol, atol, solver, adjoint, max_steps):
     )
 
 
-def _prior_spread(sde: AbstractSDE) -> Array:
+def prior_spread(sde: AbstractSDE) -> Array:
     """Return the standard deviation of the prior in canonical coordinates."""
     return sde.prior_std / sde.alpha(sde.t_max)
 
 
 @eqx.filter_jit
-def _log_likelihood(keys, process, x, divergence, controller, solver, adjoint, max_steps) -> Likelihood:
+def _together(keys, x, *problem) -> Likelihood:
+    return _integrate(keys, x, *problem)
+
+
+@eqx.filter_jit
+def _each_alone(keys, x, *problem) -> Likelihood:
+    def alone(key, example):
+        out = _integrate(key[None], example[None], *problem)
+        return (*jax.tree.map(lambda v: v[0], (out.log_prob, out.standard_error, out.latent)), out.nfe)
+
+    return Likelihood(*jax.vmap(alone)(keys, x))
+
+
+STEPS = {"batch": _together, "per_example": _each_alone}
+
+
+def _integrate(keys, x, process, divergence, controller, solver, adjoint, max_steps) -> Likelihood:
     sde = process.sde
     low, high = sde.s(sde.t_min), sde.s(sde.t_max)
     vectors = divergence.vectors(keys, x)
 
     def vector_field(u, state, args):
         velocity, pullback = jax.vjp(lambda y: process.vector_field(u, y), state[0])
-        products = jax.lax.map(lambda v: sum_per_example(v * pullback(v)[0]), vectors)
-        return velocity, divergence.combine(products)
+        return velocity, divergence.estimates(vectors, lambda v: pullback(v)[0])
 
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(vector_field),
@@ -159,58 +173,16 @@ def _log_likelihood(keys, process, x, divergence, controller, solver, adjoint, m
         t0=process.clock(low),
         t1=process.clock(high),
         dt0=0.01 * (process.clock(high) - process.clock(low)),
-        y0=(x * process.scale(low), jnp.zeros(x.shape[0], x.dtype)),
+        y0=(x * process.scale(low), jnp.zeros((divergence.count, x.shape[0]), x.dtype)),
         stepsize_controller=controller,
         adjoint=adjoint,
         max_steps=max_steps,
     )
     y, gained = jax.tree.map(lambda v: v[-1], solution.ys)
     # log p(x) = log N(latent) + log |d latent / d y| + integral of the divergence + log |dy / dx|.
-    spread = _prior_spread(sde)
+    spread = prior_spread(sde)
     latent = y / (process.scale(high) * spread)
     log_normal = -0.5 * (sum_per_example(latent**2) + dimension(x) * jnp.log(2 * jnp.pi))
     volume = jnp.log(process.scale(low)) - jnp.log(process.scale(high)) - jnp.log(spread)
-    log_prob = log_normal + gained + dimension(x) * volume
-    nfe = evaluations(solver, solution.stats["num_steps"])
-    return Likelihood(log_prob, latent, nfe)
-
-
-def _transport(
-    sde: AbstractSDE,
-    score_fn: ScoreFn,
-    x: Batch,
-    ends: tuple[float, float],
-    rtol: float,
-    atol: float,
-    *,
-    solver: diffrax.AbstractSolver | None = None,
-    chart: AbstractChart | None = None,
-    adjoint: diffrax.AbstractAdjoint | None = None,
-    max_steps: int = 4096,
-) -> Batch:
-    """Carry `x` along the probability flow between the two ends; the end at `t_max` has unit variance."""
-    _check_tolerances(rtol, atol)
-    process = ProbabilityFlow(sde, score_fn, Angle() if chart is None else chart)
-    return _carry(process, x, ends, *_settings(rtol, atol, solver, adjoint, max_steps))
-
-
-@eqx.filter_jit
-def _carry(process, x, ends, controller, solver, adjoint, max_steps) -> Batch:
-    sde = process.sde
-
-    def factor(t):
-        return process.scale(sde.s(t)) * (_prior_spread(sde) if t == sde.t_max else 1.0)
-
-    start, stop = ends
-    solution = diffrax.diffeqsolve(
-        process.terms(None),
-        solver,
-        t0=process.clock(sde.s(start)),
-        t1=process.clock(sde.s(stop)),
-        dt0=0.01 * (process.clock(sde.s(stop)) - process.clock(sde.s(start))),
-        y0=x * factor(start),
-        stepsize_controller=controller,
-        adjoint=adjoint,
-        max_steps=max_steps,
-    )
-    return solution.ys[-1] / factor(stop)
+    log_prob = log_normal + gained.mean(axis=0) + dimension(x) * volume
+    return Likelihood(log_prob, standard_error(gained), latent, evaluations(solver, solution.stats["num_steps"]))

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgm_jax import classifier_experiment, fitted, likelihood, modes, report, sampling, stored
+from sgm_jax import classifier_experiment, fitted, modes, report, representation, sampling, stored
 from sgm_jax.experiment import Experiment
 from sgm_jax.sampling import Angle
 from sgm_jax.shapes import per_example_keys
@@ -42,7 +42,7 @@ def run(experiment: Experiment, workdir: pathlib.Path) -> int:
     with timed(timings, "films"):
         fields |= films(experiment, workdir, params)
     with timed(timings, "likelihood"):
-        fields["likelihood"] = modes.measure_likelihood(experiment, params)
+        fields["likelihood"] = modes.measure_likelihood(experiment, workdir, params)
         modes.save_likelihood(fields["likelihood"], workdir)
     if modes.is_image(experiment):
         with timed(timings, "interpolation"):
@@ -112,10 +112,10 @@ def interpolations(experiment: Experiment, params: Any) -> np.ndarray:
     ends = experiment.scaling.to_model(jnp.asarray(modes.held_out_batch(experiment, 2 * rows)["x"]))
     transport = {"chart": Angle(section.data_scale), "rtol": section.rtol, "atol": section.atol}
     score = experiment.score_fn(params)
-    codes = likelihood.encode(experiment.sde, score, ends, **transport)
-    path = likelihood.interpolate(codes[:rows], codes[rows:], jnp.linspace(0, 1, columns))
+    codes = representation.encode(experiment.sde, score, ends, **transport)
+    path = representation.interpolate(codes[:rows], codes[rows:], jnp.linspace(0, 1, columns))
     flat = path.reshape(-1, *experiment.dataset.shape)
-    decoded = likelihood.decode(experiment.sde, score, flat, **transport)
+    decoded = representation.decode(experiment.sde, score, flat, **transport)
     raw = np.asarray(experiment.scaling.to_raw(decoded)).reshape(columns, rows, *experiment.dataset.shape)
     return np.moveaxis(raw, 0, 1)
 

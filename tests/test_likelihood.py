@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from closed_form import SDES, Gaussian, Mixture
+from jax.scipy.stats import norm
 
 import sgm_jax as sgm
 from sgm_jax.scaling import Scaling
@@ -63,33 +64,43 @@ def test_hutchinson_is_unbiased_and_falls_with_the_probes():
             error = np.asarray(out.log_prob) - exact
             spread[probes, distribution] = error.std()
             assert abs(error.mean()) < 4 * error.std() / np.sqrt(len(x)) + 5e-3
+            if probes == 1:
+                assert out.standard_error is None
+            else:
+                typical = np.sqrt(np.mean(np.square(out.standard_error)))
+                np.testing.assert_allclose(typical, error.std(), rtol=0.2)
     for distribution in (sgm.divergence.rademacher, jax.random.normal):
         ratio = spread[1, distribution] / spread[8, distribution]
         assert 2.2 < ratio < 3.6  # the square root of eight is 2.83
 
 
-@pytest.mark.parametrize("name", SDES)
-def test_latent_codes_are_standard_and_decode_back(name):
-    sde = SDES[name]
-    x = DATA.sample(jax.random.key(1), 4000)
+def test_steps_of_its_own_for_each_example_agree_and_do_not_depend_on_the_batch():
+    sde = sgm.VP()
     score = DATA.score_fn(sde)
-    latent = sgm.encode(sde, score, x)
-    # The linear SDE of the tests ends at s = 93 only; the others beyond 80.
-    np.testing.assert_allclose(latent.mean(0), 0, atol=0.1)
-    np.testing.assert_allclose(latent.std(0), 1, atol=0.05)
-    np.testing.assert_allclose(sgm.decode(sde, score, latent), x, atol=2e-3)
-    out = sgm.log_likelihood(jax.random.key(0), sde, score, x[:3])
-    np.testing.assert_allclose(out.latent, latent[:3], atol=2e-3)
+    # The last example is far from the data, so that it needs other steps.
+    x = jnp.concatenate([DATA.sample(jax.random.key(1), 3), jnp.full((1, 3), 9.0)])
+    keys = jax.random.split(jax.random.key(0), 4)
+    options = dict(divergence=sgm.Hutchinson(2), steps="per_example")
+    alone = sgm.log_likelihood(keys, sde, score, x, **options)
+    np.testing.assert_allclose(alone.log_prob, DATA.flow_log_density(sde, x), rtol=2e-4, atol=2e-3)
+    assert alone.nfe.shape == alone.standard_error.shape == (4,) and len(set(alone.nfe.tolist())) > 1
+    fewer = sgm.log_likelihood(keys[2:], sde, score, x[2:], **options)
+    np.testing.assert_array_equal(fewer.nfe, alone.nfe[2:])
+    np.testing.assert_allclose(fewer.log_prob, alone.log_prob[2:], rtol=1e-5)
+    np.testing.assert_allclose(fewer.latent, alone.latent[2:], rtol=1e-4)
 
 
-def test_interpolation_meets_its_ends_and_keeps_the_norm():
-    z0, z1 = jax.random.normal(jax.random.key(0), (2, 3, 8, 8, 1))
-    path = sgm.interpolate(z0, z1, jnp.linspace(0, 1, 5))
-    assert path.shape == (5, 3, 8, 8, 1)
-    np.testing.assert_allclose(path[0], z0, atol=1e-5)
-    np.testing.assert_allclose(path[-1], z1, atol=1e-5)
-    norms = jnp.sqrt(jnp.sum(path**2, (2, 3, 4)))
-    np.testing.assert_allclose(norms[2], jnp.sqrt(norms[0] * norms[-1]), rtol=0.05)
+def test_importance_weighted_bounds_rise_to_the_probability_of_a_bin():
+    # One integer of eight, under a normal density that falls steeply within its bin.
+    scaling, std = Scaling(8), 0.2
+    raw = jnp.full((20000, 64, 1), 5.0)
+    x = scaling.dequantise(jax.random.key(0), raw)[..., 0]
+    log_prob = norm.logpdf(x, scale=std).T
+    low, high = scaling.to_model(jnp.array([5.0, 6.0]), 0.0)
+    exact = -jnp.log2(norm.cdf(high / std) - norm.cdf(low / std))
+    bits = [scaling.bits_per_dim(sgm.importance_weighted(log_prob[:k]), 1).mean() for k in (1, 2, 8, 64)]
+    assert bits[0] > bits[1] + 0.01 and bits[1] > bits[2] + 0.01 and bits[2] > bits[3] + 0.01
+    assert exact < bits[3] < exact + 0.05
 
 
 def test_evaluations_are_counted_exactly():
@@ -125,7 +136,11 @@ def test_bits_per_dimension_do_not_depend_on_the_scaling():
 
 @pytest.mark.parametrize(
     ("options", "match"),
-    [(dict(divergence="hutch"), "did you mean"), (dict(rtol=0.0), "rtol=0.0")],
+    [
+        (dict(divergence="hutch"), "did you mean"),
+        (dict(steps="per_exmple"), "did you mean 'per_example'"),
+        (dict(rtol=0.0), "rtol=0.0"),
+    ],
 )
 def test_bad_input_is_refused(options, match):
     sde = sgm.VP()

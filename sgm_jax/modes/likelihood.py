@@ -1,5 +1,6 @@
-"""Likelihoods of held-out data."""
+"""Likelihoods of a whole split, or of as many of its examples as are asked for."""
 
+import hashlib
 import pathlib
 from typing import Any
 
@@ -8,53 +9,126 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
+from sgm_jax import data as datasets
 from sgm_jax import likelihood
+from sgm_jax.components import make_divergence
+from sgm_jax.convert.description import describe
 from sgm_jax.experiment import Experiment
-from sgm_jax.modes.shared import LIKELIHOOD, held_out_batch, stream, write_json
+from sgm_jax.modes import records
+from sgm_jax.modes.shared import LIKELIHOOD, Unsuitable, examples, stream, write_json
 from sgm_jax.sampling import Angle
-from sgm_jax.shapes import per_example_keys
 from sgm_jax.stored import parameters
+from sgm_jax.version import __version__
 
 
-def measure_likelihood(experiment: Experiment, params: Any) -> dict[str, Any]:
-    """Compute bits per dimension of held-out data, given their classes where there are any, uniformly dequantised."""
-    section = experiment.config.likelihood
-    batch = held_out_batch(experiment, section.count)
-    held_out, label = batch["x"], experiment.labels(batch)
-    count = len(held_out)
-    bin_key, probe_key = jax.random.split(stream(experiment, LIKELIHOOD))
-    keys = per_example_keys(probe_key, count)
-    x = experiment.scaling.dequantise(bin_key, jnp.asarray(held_out))
-    log_prob, nfe = [], []
-    for start in tqdm(range(0, count, section.batch_size), desc="likelihood", unit="batch", disable=None):
-        index = np.minimum(np.arange(start, start + section.batch_size), count - 1)
-        out = likelihood.log_likelihood(
-            keys[index],
-            experiment.sde,
-            experiment.score_fn(params, None if label is None else label[index]),
-            x[index],
-            divergence=likelihood.Hutchinson(section.probes),
-            chart=Angle(section.data_scale),
-            rtol=section.rtol,
-            atol=section.atol,
-        )
-        log_prob.append(np.asarray(out.log_prob))
-        nfe.append(int(out.nfe))
-    log_prob = np.concatenate(log_prob)[:count]
-    bits = np.asarray(experiment.scaling.bits_per_dim(jnp.asarray(log_prob), x[0].size), np.float64)
+def measure_likelihood(experiment: Experiment, workdir: pathlib.Path, params: Any) -> dict[str, Any]:
+    """Compute bits per dimension of data, given their classes where there are any, uniformly dequantised.
+
+    Each batch is recorded in `likelihood.jsonl` as soon as it is measured. The same call goes on from there, and what
+    is drawn for an example depends on its number in the split alone, so that the result is that of an unbroken run.
+
+    Returns:
+        `bits_per_dim` and its `standard_error` over examples; `per_example`, each the mean of the repeats;
+        `divergence_error`, that of one log-likelihood by its estimated divergence, root mean square, in bits per
+        dimension, or None; `nats_per_example`, `evaluations`, and what was measured.
+
+    Raises:
+        Unsuitable: if the split is empty, or several dequantisations are asked for of data that have none.
+    """
+    section, source = experiment.config.likelihood, examples(experiment, experiment.config.likelihood.split)
+    if section.importance > 1 and experiment.scaling.levels is None:
+        raise Unsuitable(f"likelihood.importance must be 1 for continuous data, got {section.importance}")
+    count = len(source) if section.count is None else min(section.count, len(source))
+    path = workdir / "likelihood.jsonl"
+    done = records.resume(path, measured(experiment, params, count))
+    draws, size = section.repeats * section.importance, min(section.batch_size, count)
+    parts = [(draw, start) for draw in range(draws) for start in range(0, count, size)]
+    progress = tqdm(parts[len(done) :], "likelihood", len(parts), initial=len(done), unit="batch", disable=None)
+    for draw, start in progress:
+        # A last, smaller batch is filled up so that the compiled solver serves it too.
+        index = np.minimum(np.arange(start, start + size), count - 1)
+        out = log_likelihood(experiment, params, datasets.gather(source, index), index, draw)
+        held = min(size, count - start)
+        record = {"log_prob": np.asarray(out.log_prob)[:held], "evaluations": int(out.nfe)}
+        if out.standard_error is not None:
+            record["standard_error"] = np.asarray(out.standard_error)[:held]
+        done.append(records.append(path, record))
+    log_prob = np.concatenate([record["log_prob"] for record in done]).reshape(section.repeats, -1, count)
+    bound = jax.vmap(likelihood.importance_weighted)(jnp.asarray(log_prob))
+    dimensions = int(np.prod(experiment.dataset.shape))
+    bits = np.asarray(jax.vmap(experiment.scaling.bits_per_dim, (0, None))(bound, dimensions), np.float64)
+    bits = bits.mean(axis=0)
     return {
         "bits_per_dim": float(bits.mean()),
         "standard_error": float(bits.std(ddof=1) / np.sqrt(count)) if count > 1 else float("nan"),
+        "divergence_error": _root_mean_square(done, dimensions),
         "examples": count,
-        "nats_per_example": float(log_prob.mean()),
-        "evaluations": float(np.mean(nfe)),
+        "split": section.split,
+        "repeats": section.repeats,
+        "importance": section.importance,
+        "nats_per_example": float(bound.mean()),
+        "evaluations": float(np.mean([record["evaluations"] for record in done])),
         "per_example": bits,
     }
 
 
+def log_likelihood(
+    experiment: Experiment, params: Any, batch: dict[str, np.ndarray], index: np.ndarray, draw: int
+) -> likelihood.Likelihood:
+    """Return the log-likelihoods of raw examples, dequantised for the `draw`-th time.
+
+    Args:
+        experiment: the experiment; its `likelihood` section says how.
+        params: the network's parameters.
+        batch: the examples, `x` [b, ...] and their `label` [b] where there are any.
+        index: their numbers in the split [b], which their randomness is a function of.
+        draw: number of the draw.
+    """
+    section = experiment.config.likelihood
+    key = jax.random.fold_in(stream(experiment, LIKELIHOOD), draw)
+    keys = jax.vmap(lambda i: jax.random.split(jax.random.fold_in(key, i)))(jnp.asarray(index))
+    x = jax.vmap(lambda key, raw: experiment.scaling.dequantise(key, raw[None])[0])(keys[:, 0], batch["x"])
+    return likelihood.log_likelihood(
+        keys[:, 1],
+        experiment.sde,
+        experiment.score_fn(params, experiment.labels(batch)),
+        x,
+        divergence=make_divergence(section),
+        chart=Angle(section.data_scale),
+        rtol=section.rtol,
+        atol=section.atol,
+    )
+
+
+def measured(experiment: Experiment, params: Any, count: int) -> dict[str, Any]:
+    """Return all that a measurement depends on, by name."""
+    config = experiment.config.to_dict()
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(params):
+        digest.update(np.asarray(leaf).tobytes())
+    return {
+        "parameters": digest.hexdigest(),
+        "sgm_jax": __version__,
+        "jax": jax.__version__,
+        "backend": jax.default_backend(),
+        "seed": config["seed"],
+        "examples": count,
+        **{name: describe(getattr(experiment, name)) for name in ("network", "sde", "prediction", "scaling")},
+        **{f"{part}.{name}": value for part in ("data", "likelihood") for name, value in config[part].items()},
+    }
+
+
+def _root_mean_square(done: list[dict[str, Any]], dimensions: int) -> float | None:
+    """Return the typical standard error of one log-likelihood, in bits per dimension; None if it is not known."""
+    if "standard_error" not in done[0]:
+        return None
+    errors = np.concatenate([record["standard_error"] for record in done])
+    return float(np.sqrt(np.mean(np.square(errors))) / dimensions / np.log(2))
+
+
 def measure(experiment: Experiment, workdir: pathlib.Path) -> int:
-    """Write bits per dimension of held-out data to `likelihood.json`; returns the exit code."""
-    result = measure_likelihood(experiment, parameters(experiment, workdir))
+    """Write bits per dimension of the split's data to `likelihood.json`; returns the exit code."""
+    result = measure_likelihood(experiment, workdir, parameters(experiment, workdir))
     save_likelihood(result, workdir)
     return 0
 
@@ -64,5 +138,5 @@ def save_likelihood(result: dict[str, Any], workdir: pathlib.Path) -> None:
     write_json(workdir / "likelihood.json", result)
     print(
         f"{result['bits_per_dim']:.4f} ± {result['standard_error']:.4f} bits per dimension on {result['examples']} "
-        f"held-out examples ({result['evaluations']:.0f} evaluations)"
+        f"examples of the {result['split']} split ({result['evaluations']:.0f} evaluations)"
     )

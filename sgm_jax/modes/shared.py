@@ -49,15 +49,26 @@ def stream(experiment: Experiment, number: int) -> jax.Array:
     return jax.random.fold_in(jax.random.key(experiment.config.seed), number)
 
 
+def examples(experiment: Experiment, split: str) -> datasets.Source:
+    """Return the examples of a split, "train" or "test".
+
+    Raises:
+        Unsuitable: if there are none.
+    """
+    source = getattr(experiment.dataset, split)
+    if not len(source):
+        raise Unsuitable(f"this mode needs data, got data.name={experiment.dataset.name!r}; set --config.data.name")
+    return source
+
+
 def held_out_batch(experiment: Experiment, count: int) -> dict[str, np.ndarray]:
     """Return the first `count` held-out examples (or all there are) as one batch.
 
     Raises:
         Unsuitable: if there are none.
     """
-    if not len(experiment.dataset.test):
-        raise Unsuitable(f"this mode needs data, got data.name={experiment.dataset.name!r}; set --config.data.name")
-    return datasets.gather(experiment.dataset.test, range(min(count, len(experiment.dataset.test))))
+    source = examples(experiment, "test")
+    return datasets.gather(source, range(min(count, len(source))))
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:

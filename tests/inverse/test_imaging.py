@@ -156,10 +156,10 @@ def test_jpeg_equals_pillow(channels, quality):
     theirs = np.asarray(theirs).reshape(pixels.shape)
     operator = inverse.JPEG(pixels.shape, quality, low=0.0, high=255.0)
     ours = operator.forward(jnp.asarray(pixels, jnp.float32))
-    # Pillow rounds before and after the turn of colours, which makes 0.6 levels on average in blue; and a coefficient in
-    # the middle between two steps may go either way.
-    error = np.abs(ours - theirs.astype(float))
-    assert error.mean() < 0.75 and np.quantile(error, 0.9) <= 1.6
+    # Pillow's own roundings of luma, chroma and colours make about half a level on average. A coefficient that lies in
+    # the middle between two steps may go either way, which moves its whole block.
+    error = np.abs(ours - theirs.astype(float)).reshape(3, 8, 4, 8, channels).mean((1, 3, 4))
+    assert np.mean(error < 0.6) > 0.6 and error.max() < 5
     gradient = jax.grad(lambda x: operator.forward(x).sum())(jnp.zeros(pixels.shape))
     np.testing.assert_allclose(gradient, 1, atol=1e-4)
 
