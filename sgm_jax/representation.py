@@ -80,7 +80,7 @@ def interpolate(latent0: Batch, latent1: Batch, weights: Array, path: str = "gre
     return jax.vmap(at)(jnp.asarray(weights))
 
 
-def attribute_direction(present: Batch, absent: Batch) -> Float[Array, "..."]:
+def attribute_direction(present: Float[Array, "a ..."], absent: Batch) -> Float[Array, "..."]:
     """Return the direction [...] in which an attribute grows, to be added to codes in any amount before `decode`.
 
     Args:
