@@ -172,10 +172,18 @@ def _options(function: Callable) -> list[str]:
     return [name for name in inspect.signature(function).parameters if name not in ("key", "shape", "noise_std")]
 
 
-def shown(operator: inverse.AbstractOperator, y: Array) -> Array:
-    """Return one measurement as an image: reconstructed as usual if linear, as it is if an image, or else nothing."""
+def shown(operator: inverse.AbstractOperator, y: Array, low: float) -> Array:
+    """Return one measurement as an image: reconstructed as usual if linear, as it is if an image, or else nothing.
+
+    Args:
+        operator: what measured it.
+        y: one measurement.
+        low: the darkest value.
+    """
     if isinstance(operator, inverse.Radon):
-        return inverse.filtered_back_projection(operator, y)
+        # Beams beyond the image pass through nothing, which is what is darkest.
+        nothing = jnp.full(operator.shape, low)
+        return low + inverse.filtered_back_projection(operator, y - operator.forward(nothing))
     if isinstance(operator, inverse.AbstractLinear):
         return operator.pseudo_inverse(y)
     return jnp.broadcast_to(y, operator.shape) if y.shape == operator.shape else jnp.zeros(operator.shape)

@@ -24,14 +24,14 @@ def test_every_task_measures_images_and_shows_them(task):
     x = jax.random.uniform(jax.random.key(1), (2, *shape))
     y = measure(jax.random.key(2), operator, x)
     assert y.shape == (2, *operator.measured.shape)
-    picture = shown(operator, y[0])
+    picture = shown(operator, y[0], -1.0)
     assert picture.shape == shape and bool(jnp.all(jnp.isfinite(picture)))
 
 
 def test_what_a_task_shows_of_a_mask_is_the_known_half():
     operator, _ = problem(mask="right_half")
     x = jax.random.normal(jax.random.key(1), (1, 8, 8, 1))
-    picture = shown(operator, measure(jax.random.key(2), operator, x)[0])
+    picture = shown(operator, measure(jax.random.key(2), operator, x)[0], -1.0)
     np.testing.assert_array_equal(picture, x[0].at[:, 4:].set(0))
 
 

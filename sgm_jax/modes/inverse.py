@@ -43,7 +43,7 @@ def restore(experiment: Experiment, params: Any) -> dict[str, Any]:
     per_unit = scaling.levels / (scaling.high - scaling.low) if scaling.levels else 1.0
     result = {
         "original": original,
-        "measured": to_raw(jax.vmap(lambda y: shown(operator, y))(y)),
+        "measured": to_raw(jax.vmap(lambda y: shown(operator, y, experiment.scaling.low))(y)),
         "mean": to_raw(solved.mean),
         "std": np.asarray(solved.std) * per_unit,
         "restored": np.moveaxis(np.stack([to_raw(x) for x in solved.x]), 0, 1),
