@@ -1,6 +1,6 @@
 """Data: datasets by name, and batches of them."""
 
-from sgm_jax.data import catalogue, embedded, files, toy
+from sgm_jax.data import catalogue, embedded, files, phantoms, toy
 from sgm_jax.data.dataset import ArraySource, Dataset, Source, absent, gather
 from sgm_jax.data.pipeline import training_batches
 from sgm_jax.naming import choose, construct
@@ -11,6 +11,7 @@ DATASETS = {
     "folder": files.folder,
     "mnist": embedded.mnist,
     "patches": embedded.patches,
+    "phantoms": phantoms.phantoms,
     "tfds": catalogue.tfds,
     **toy.DENSITIES,
 }

@@ -7,6 +7,7 @@ from sgm_jax.inverse.composed import Composition, Linear, NonLinear
 from sgm_jax.inverse.compressed_sensing import Dense, Hadamard, gaussian_sensing
 from sgm_jax.inverse.ddnm import DDNM, DDNMPlus
 from sgm_jax.inverse.ddrm import DDRM
+from sgm_jax.inverse.decomposed import Decomposed
 from sgm_jax.inverse.diffpir import DiffPIR, Renoise
 from sgm_jax.inverse.dps import DPS
 from sgm_jax.inverse.gaussian import GaussianPosterior
@@ -23,6 +24,7 @@ from sgm_jax.inverse.measurement import Measurement, Stacked, stack
 from sgm_jax.inverse.method import AbstractGuided, AbstractMethod, AbstractRefined, AbstractTransition
 from sgm_jax.inverse.moment_matching import MomentMatching
 from sgm_jax.inverse.noise_level import estimate_noise_std
+from sgm_jax.inverse.nonlinear import JPEG, HighDynamicRange, PhaseRetrieval
 from sgm_jax.inverse.operator import AbstractLinear, AbstractOperator, AbstractSpectral
 from sgm_jax.inverse.pigdm import PiGDM
 from sgm_jax.inverse.pixel import LUMA, Grey, Mask, Separable, average, bicubic
@@ -31,64 +33,71 @@ from sgm_jax.inverse.repaint import RePaint
 from sgm_jax.inverse.replacement import inpaint, replacement
 from sgm_jax.inverse.solve import Solutions, solve
 from sgm_jax.inverse.tomography import WINDOWS, Radon, filtered_back_projection
+from sgm_jax.inverse.total_variation import operator_norm, total_variation
 from sgm_jax.inverse.twisted import TwistedDiffusion
 
 __all__ = [
-    "AnnealedLangevin",
-    "DDNM",
-    "DDNMPlus",
-    "DDRM",
-    "DiffPIR",
-    "Renoise",
-    "DPS",
-    "GaussianPosterior",
-    "MCG",
-    "Measurement",
-    "Stacked",
-    "stack",
     "AbstractGuided",
-    "AbstractMethod",
-    "AbstractRefined",
-    "AbstractTransition",
-    "MomentMatching",
-    "estimate_noise_std",
-    "PiGDM",
-    "Projection",
-    "RePaint",
-    "Solutions",
-    "solve",
-    "TwistedDiffusion",
-    "replacement",
-    "FREQUENCY_MASKS",
-    "LUMA",
-    "MASKS",
-    "WINDOWS",
     "AbstractLinear",
+    "AbstractMethod",
     "AbstractOperator",
+    "AbstractRefined",
     "AbstractSpectral",
+    "AbstractTransition",
+    "AnnealedLangevin",
     "Blur",
     "CircularBlur",
     "Composition",
+    "DDNM",
+    "DDNMPlus",
+    "DDRM",
+    "DPS",
+    "Decomposed",
     "Dense",
+    "DiffPIR",
+    "FREQUENCY_MASKS",
     "FourierMask",
+    "GaussianPosterior",
     "Grey",
     "Hadamard",
+    "HighDynamicRange",
+    "JPEG",
+    "LUMA",
     "Linear",
+    "MASKS",
+    "MCG",
     "Mask",
+    "Measurement",
+    "MomentMatching",
     "MultiCoil",
     "NonLinear",
+    "PhaseRetrieval",
+    "PiGDM",
+    "Projection",
     "Radon",
+    "RePaint",
     "RealFourierMask",
+    "Renoise",
     "Separable",
+    "Solutions",
+    "Stacked",
+    "TwistedDiffusion",
+    "WINDOWS",
     "average",
     "bicubic",
     "check_adjoint",
     "check_measurement",
     "coil_sensitivities",
+    "estimate_noise_std",
     "filtered_back_projection",
     "gaussian_kernel",
     "gaussian_sensing",
     "inpaint",
     "motion_kernel",
+    "operator_norm",
+    "replacement",
+    "solve",
+    "stack",
+    "total_variation",
     "uniform_kernel",
 ]

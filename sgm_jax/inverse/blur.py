@@ -79,7 +79,9 @@ class Blur(AbstractLinear):
         # A convolution of machine learning is a correlation: the kernel is turned round, and with it its centre.
         padding = [((n - 1) // 2, n // 2) for n in (k, l)]
         channels = jnp.moveaxis(x, -1, 0)[:, None]
-        blurred = jax.lax.conv_general_dilated(channels, jnp.flip(self.kernel)[None, None], (1, 1), padding)
+        blurred = jax.lax.conv_general_dilated(
+            channels, jnp.flip(self.kernel)[None, None], (1, 1), padding, precision=jax.lax.Precision.HIGHEST
+        )
         return jnp.moveaxis(blurred[:, 0], 0, -1)
 
 

@@ -82,10 +82,10 @@ class Dense(AbstractLinear):
     noise_std: Array | float = 0.0
 
     def forward(self, x: Array) -> Array:
-        return self.matrix @ x.ravel()
+        return jnp.matmul(self.matrix, x.ravel(), precision=jax.lax.Precision.HIGHEST)
 
     def adjoint(self, y: Array) -> Array:
-        return (self.matrix.T @ y).reshape(self.shape)
+        return jnp.matmul(y, self.matrix, precision=jax.lax.Precision.HIGHEST).reshape(self.shape)
 
 
 def gaussian_sensing(key: PRNGKey, shape: Shape, measurements: int, noise_std: Array | float = 0.0) -> Dense:

@@ -31,4 +31,17 @@ def random(key: PRNGKey, shape: Shape) -> Array:
     return jax.random.bernoulli(key, 0.25, (*shape[:2], 1)).astype(jnp.float32)
 
 
-MASKS = {"box": box, "lower_half": lower_half, "random": random, "right_half": right_half}
+def free_form(key: PRNGKey, shape: Shape) -> Array:
+    """Hide the strokes of a brush a twelfth of the image wide: four broken lines of five points at random."""
+    size = jnp.array(shape[:2])
+    points = jax.random.uniform(key, (4, 5, 2)) * size
+    start, run = points[:, :-1].reshape(-1, 2), jnp.diff(points, axis=1).reshape(-1, 2)
+    pixels = jnp.stack(jnp.meshgrid(*(jnp.arange(n) + 0.5 for n in shape[:2]), indexing="ij"), -1)
+    offset = pixels[:, :, None] - start
+    # The nearest point of a segment, as a share of its length.
+    share = jnp.clip(jnp.sum(offset * run, -1) / jnp.maximum(jnp.sum(run**2, -1), 1e-6), 0, 1)
+    distance = jnp.linalg.norm(offset - share[..., None] * run, axis=-1).min(-1)
+    return (distance > size.max() / 24).astype(jnp.float32)[..., None]
+
+
+MASKS = {"box": box, "free_form": free_form, "lower_half": lower_half, "random": random, "right_half": right_half}

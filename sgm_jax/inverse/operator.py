@@ -2,6 +2,7 @@
 
 Operators act on one example, without a batch axis. `jax.vmap(operator.forward)` measures a batch with one operator;
 operators of one kind stacked along their arrays' first axis, one an item, are mapped over as well by `eqx.filter_vmap`.
+Under `jax.jit` take them as closures, or as arguments of `eqx.filter_jit`.
 """
 
 import abc

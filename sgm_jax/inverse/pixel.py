@@ -1,5 +1,7 @@
 """Measurements of single pixels, and of rows and columns: masks, grey images, and down-sampling."""
 
+import functools
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -9,6 +11,8 @@ from jaxtyping import Array, Float
 from sgm_jax.inverse.operator import AbstractSpectral, Shape
 
 NEGLIGIBLE = 1e-6
+# Accelerators multiply matrices in half precision unless told otherwise.
+_product = functools.partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
 
 
 class Mask(AbstractSpectral):
@@ -83,7 +87,7 @@ class Grey(AbstractSpectral):
         unit = self.weights / jnp.linalg.norm(self.weights)
         sign = jnp.where(unit[0] > 0, -1, 1)
         normal = unit - sign * first
-        reflected = x - 2 * (x @ normal)[..., None] * normal / (normal @ normal)
+        reflected = x - 2 * jnp.sum(x * normal, -1, keepdims=True) * normal / jnp.sum(normal**2)
         return sign * reflected
 
     def synthesise(self, coefficients: Array) -> Array:
@@ -139,20 +143,20 @@ class Separable(AbstractSpectral):
         return jnp.broadcast_to(kept[..., None], self.shape)
 
     def analyse(self, x: Array) -> Array:
-        return jnp.einsum("ih,jw,hwc->ijc", *self.right, x)
+        return _product("ih,jw,hwc->ijc", *self.right, x)
 
     def synthesise(self, coefficients: Array) -> Array:
-        return jnp.einsum("ih,jw,ijc->hwc", *self.right, coefficients)
+        return _product("ih,jw,ijc->hwc", *self.right, coefficients)
 
     def place(self, y: Array) -> Array:
-        inner = jnp.einsum("pi,qj,pqc->ijc", *self.left, y)[: self.shape[0], : self.shape[1]]
+        inner = _product("pi,qj,pqc->ijc", *self.left, y)[: self.shape[0], : self.shape[1]]
         return jnp.pad(inner, [(0, n - m) for n, m in zip(self.shape, inner.shape, strict=True)])
 
     def read(self, coefficients: Array) -> Array:
         (p, _), (q, _) = (matrix.shape for matrix in self.left)
         inner = coefficients[:p, :q]
         down, across = (matrix[:, :n] for matrix, n in zip(self.left, inner.shape, strict=False))
-        return jnp.einsum("pi,qj,ijc->pqc", down, across, inner)
+        return _product("pi,qj,ijc->pqc", down, across, inner)
 
 
 def average(shape: Shape, factor: int, noise_std: Array | float = 0.0) -> Separable:

@@ -266,3 +266,18 @@ def test_bad_batch_sizes_are_refused(size):
         data.training_batches(SOURCE, size, seed=0)
     with pytest.raises(ValueError, match="multiple of the hosts"):
         data.training_batches(SOURCE, 7, seed=0, shard=(0, 2))
+
+
+def test_phantoms_lie_in_the_circle_and_are_textured():
+    few, more = data.load("phantoms", size=32, count=10), data.load("phantoms", size=32, count=20)
+    np.testing.assert_array_equal(few.test.x[0], more.test.x[0])
+    assert (len(more.train), len(more.test), more.shape, more.levels) == (18, 2, (32, 32, 1), 256)
+    images = np.concatenate([more.test.x, more.train.x])
+    assert len(np.unique(images.reshape(20, -1), axis=0)) == 20
+    axis = np.arange(32) - 16
+    outside = axis**2 + axis[:, None] ** 2 > 16**2
+    assert images[:, outside].max() == 0
+    # Neighbours in the middle differ: no part is of one value.
+    assert np.mean(np.diff(images[:, 10:22, 10:22, 0].astype(int)) != 0) > 0.7
+    with pytest.raises(ValueError, match="count must be at least 10 images, got 3"):
+        data.load("phantoms", count=3)
