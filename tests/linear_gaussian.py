@@ -1,44 +1,11 @@
 """Dense linear measurements, and Gaussian data with any covariance."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from sgm_jax import inverse
 from sgm_jax.shapes import expand
-
-
-class Spectral(inverse.AbstractSpectral):
-    """Any real matrix, by its singular value decomposition."""
-
-    left: jax.Array
-    values: jax.Array
-    right: jax.Array
-    shape: tuple[int, ...] = eqx.field(static=True)
-    noise_std: jax.Array | float
-
-    def __init__(self, matrix, noise_std=0.0):
-        left, values, right = np.linalg.svd(matrix)
-        self.left, self.right = jnp.asarray(left), jnp.asarray(right.T)
-        self.values = jnp.asarray(np.pad(values, (0, len(right) - len(values))))
-        self.shape, self.noise_std = (len(right),), noise_std
-
-    @property
-    def gains(self):
-        return self.values
-
-    def analyse(self, x):
-        return self.right.T @ x
-
-    def synthesise(self, coefficients):
-        return self.right @ coefficients
-
-    def place(self, y):
-        return jnp.pad(self.left.T @ y, (0, len(self.right) - len(y)))
-
-    def read(self, coefficients):
-        return self.left @ coefficients[: len(self.left)]
 
 
 class CorrelatedGaussian:
@@ -66,3 +33,8 @@ def matrix(measured, size, kind=float):
     rng = np.random.default_rng(1)
     real, imaginary = rng.normal(size=(2, measured, size)) / size**0.5
     return (real + (1j * imaginary if kind is complex else 0)).astype(np.complex64 if kind is complex else np.float32)
+
+
+def spectral(matrix, noise_std=0.0):
+    """Return the measurement of a real matrix [m, d], with its singular vectors."""
+    return inverse.Decomposed(inverse.Dense(jnp.asarray(matrix), (matrix.shape[1],), noise_std))

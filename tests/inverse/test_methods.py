@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from closed_form import SDES, Gaussian
-from linear_gaussian import CorrelatedGaussian, Spectral, matrix
+from linear_gaussian import CorrelatedGaussian, matrix, spectral
 
 import sgm_jax as sgm
 from sgm_jax import inverse, sampling
@@ -37,7 +37,7 @@ def measured(data, operator, count=2):
 def test_posterior_scores_of_gaussian_data_are_exact(name, sde, kind, noise_std):
     (method, data), sde = EXACT[name], SDES[sde]
     dense = jnp.asarray(matrix(3 if kind is float else 2, SIZE, kind))
-    operator = Spectral(dense, noise_std) if kind is float else inverse.Linear(lambda x: dense @ x, (SIZE,), noise_std)
+    operator = spectral(dense, noise_std) if kind is float else inverse.Linear(lambda x: dense @ x, (SIZE,), noise_std)
     measurement = Measurement(operator, measured(data, operator))
     t = sde.t(jnp.array([0.2, 0.5, 2.0, 5.0]))
     x = sde.perturb(t, data.sample(jax.random.key(4), 4), jax.random.normal(jax.random.key(5), (4, SIZE)))
@@ -49,8 +49,8 @@ def test_posterior_scores_of_gaussian_data_are_exact(name, sde, kind, noise_std)
 def test_gaussian_posterior_is_that_of_bayes_rule():
     data, noise_std = CorrelatedGaussian(SIZE), 0.3
     dense = matrix(3, SIZE)
-    y = measured(data, Spectral(dense, noise_std), 1)[0]
-    mean, covariance = inverse.GaussianPosterior(data.mean, data.covariance).posterior(Spectral(dense, noise_std), y)
+    y = measured(data, spectral(dense, noise_std), 1)[0]
+    mean, covariance = inverse.GaussianPosterior(data.mean, data.covariance).posterior(spectral(dense, noise_std), y)
     precision = np.linalg.inv(data.covariance) + dense.T @ dense / noise_std**2
     shift = np.linalg.inv(data.covariance) @ data.mean + dense.T @ y / noise_std**2
     np.testing.assert_allclose(covariance, np.linalg.inv(precision), atol=1e-4)
@@ -59,7 +59,7 @@ def test_gaussian_posterior_is_that_of_bayes_rule():
 
 def posterior_errors(method, data, noise_std, sde, samples=20000, **options):
     """Return the errors of mean and covariance, relative to the prior's."""
-    operator = Spectral(matrix(3, SIZE), noise_std)
+    operator = spectral(matrix(3, SIZE), noise_std)
     y = measured(data, operator, 1)
     out = inverse.solve(
         jax.random.key(0), sde, data.score_fn(sde), operator, y, method=method, samples=samples, **options
@@ -108,7 +108,7 @@ def test_steps_from_a_perfect_estimate_have_the_noise_of_their_end(method):
     count, s0, s1 = 20000, jnp.array(1.5), jnp.array(0.9)
     keys = jax.random.split(jax.random.key(0), count)
     x0 = jnp.linspace(-1, 1, SIZE)
-    dense = Spectral(matrix(3, SIZE))
+    dense = spectral(matrix(3, SIZE))
 
     @jax.jit
     def steps(noise_std):
@@ -129,7 +129,7 @@ def test_steps_from_a_perfect_estimate_have_the_noise_of_their_end(method):
 def test_diffpir_takes_the_proximal_step():
     dense, noise_std, s, weight = matrix(3, SIZE), 0.3, jnp.array(0.8), 2.0
     denoised, y = jnp.linspace(-1, 1, SIZE), jnp.array([0.3, -0.2, 1.0])
-    refined = inverse.DiffPIR(weight).refine(Spectral(dense, noise_std), y, s, denoised)
+    refined = inverse.DiffPIR(weight).refine(spectral(dense, noise_std), y, s, denoised)
     precision = dense.T @ dense / noise_std**2 + weight / s**2 * np.eye(SIZE)
     target = dense.T @ y / noise_std**2 + weight / s**2 * denoised
     np.testing.assert_allclose(refined, np.linalg.solve(precision, target), atol=1e-5)
@@ -205,7 +205,7 @@ def test_particles_find_the_weights_of_modes():
         jax.random.key(0),
         SDES["edm"],
         score,
-        Spectral(dense, noise_std),
+        spectral(dense, noise_std),
         jnp.asarray(y, jnp.float32)[None],
         method=inverse.TwistedDiffusion(inverse.PiGDM(float(scale))),
         samples=count,

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from closed_form import SDES
-from linear_gaussian import CorrelatedGaussian, Spectral, matrix
+from linear_gaussian import CorrelatedGaussian, matrix, spectral
 
 import sgm_jax as sgm
 from sgm_jax import inverse
@@ -14,7 +14,7 @@ from sgm_jax.inverse import solve
 SIZE = 4
 SDE = SDES["edm"]
 DATA = CorrelatedGaussian(SIZE)
-OPERATOR = Spectral(matrix(2, SIZE), 0.1)
+OPERATOR = spectral(matrix(2, SIZE), 0.1)
 
 
 def test_one_operator_each_acts_on_its_own_measurement_in_every_draw():
@@ -38,7 +38,7 @@ def test_summaries_are_of_the_samples_and_nothing_compiles_anew():
     score = sgm.as_score(SDE, "denoised", jax.tree_util.Partial(network, jnp.asarray(0.5)))
 
     def draw(key, y, noise_std):
-        operator = Spectral(matrix(2, SIZE), noise_std)
+        operator = spectral(matrix(2, SIZE), noise_std)
         return solve(jax.random.key(key), SDE, score, operator, y, method=inverse.DPS(), samples=5, steps=8)
 
     y = jnp.array([[0.3, 1.0], [0.2, -1.0], [0.0, 0.4]])
@@ -77,7 +77,7 @@ def test_what_cannot_be_solved_is_refused(change, message):
 
 
 def test_operators_of_different_kinds_do_not_stack():
-    with pytest.raises(ValueError, match="of one kind and shape, got Spectral, Mask"):
+    with pytest.raises(ValueError, match="of one kind and shape, got Decomposed, Mask"):
         inverse.stack([OPERATOR, inverse.Mask(jnp.ones(SIZE), (SIZE,))])
 
 
