@@ -27,7 +27,7 @@ def measured(data, operator, count=2):
 @pytest.mark.parametrize(
     ("name", "sde", "kind", "noise_std"),
     [
-        ("PiGDM", "vp", float, 0.3),
+        pytest.param("PiGDM", "vp", float, 0.3, marks=pytest.mark.slow),
         ("MomentMatching", "edm", complex, 0.3),
         pytest.param("PiGDM", "rectified_flow", complex, 0.3, marks=pytest.mark.slow),
         pytest.param("PiGDM", "edm", float, 0.0, marks=pytest.mark.slow),
@@ -69,16 +69,15 @@ def posterior_errors(method, data, noise_std, sde, samples=20000, **options):
     return float(off), float(jnp.linalg.norm(jnp.cov(out.x[:, 0].T) - covariance) / jnp.linalg.norm(data.covariance))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "sde", "options"),
     [
         ("MomentMatching", "edm", dict(steps=100)),
-        pytest.param("PiGDM", "vp", dict(steps=100), marks=pytest.mark.slow),
-        pytest.param("MomentMatching", "vp", dict(process=sgm.ProbabilityFlow, steps=50), marks=pytest.mark.slow),
-        pytest.param(
-            "PiGDM", "rectified_flow", dict(process=sgm.ProbabilityFlow, rtol=1e-4, atol=1e-4), marks=pytest.mark.slow
-        ),
-        pytest.param("PiGDM", "subvp", dict(solver=diffrax.ShARK(), steps=200), marks=pytest.mark.slow),
+        ("PiGDM", "vp", dict(steps=100)),
+        ("MomentMatching", "vp", dict(process=sgm.ProbabilityFlow, steps=50)),
+        ("PiGDM", "rectified_flow", dict(process=sgm.ProbabilityFlow, rtol=1e-4, atol=1e-4)),
+        ("PiGDM", "subvp", dict(solver=diffrax.ShARK(), steps=200)),
     ],
 )
 def test_exact_scores_give_the_posterior_with_any_solver(name, sde, options):
@@ -139,8 +138,10 @@ def test_diffpir_takes_the_proximal_step():
     "method",
     [
         inverse.Projection(),
-        inverse.DDNM(),
-        *(pytest.param(m, marks=pytest.mark.slow) for m in (inverse.MCG(), inverse.RePaint(1), inverse.DDNMPlus())),
+        pytest.param(inverse.DDNM(), marks=pytest.mark.slow),
+        pytest.param(inverse.DDNMPlus(), marks=pytest.mark.slow),
+        pytest.param(inverse.RePaint(1), marks=pytest.mark.slow),
+        pytest.param(inverse.MCG(), marks=pytest.mark.slow),
     ],
 )
 def test_known_pixels_are_kept_exactly_and_independent_ones_are_those_of_unconditional_samples(method):
@@ -169,9 +170,8 @@ def test_dps_explains_measurements_that_are_not_linear():
 
 def test_systematic_resampling_rounds_each_share():
     weights = jnp.array([0.5, 0.07, 0.3, 0.13])
-    drawn = jax.vmap(inverse.twisted.systematic, (0, None))(
-        jax.random.split(jax.random.key(0), 2000), jnp.log(jnp.tile(weights / 5, 5))
-    )
+    resample = jax.jit(jax.vmap(inverse.twisted.systematic, (0, None)))
+    drawn = resample(jax.random.split(jax.random.key(0), 2000), jnp.log(jnp.tile(weights / 5, 5)))
     counts = jnp.sum(drawn[:, :, None] == jnp.arange(20), axis=1)
     share = jnp.tile(weights / 5, 5) * 20
     assert jnp.all((counts >= jnp.floor(share)) & (counts <= jnp.ceil(share)))
