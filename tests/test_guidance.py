@@ -95,8 +95,8 @@ def test_guidance_in_an_interval_leaves_the_other_levels_alone():
     expected = jnp.stack([plain(t, x)[0], *guided(t, x)[1:3], plain(t, x)[3]])
     np.testing.assert_array_equal(limited(t, x), expected)
     np.testing.assert_allclose(jax.vmap(lambda t, x: limited(t, x[None])[0])(t, x), expected, rtol=1e-5)
-    with pytest.raises(ValueError, match="low must be less than high, got low=2, high=1"):
-        within(sde, guided, plain, 2, 1)
+    with pytest.raises(ValueError, match="low must be less than high, got low=2.0, high=1.0"):
+        within(sde, guided, plain, 2.0, 1.0)
 
 
 def test_levels_outside_the_interval_cost_one_evaluation():

@@ -168,6 +168,7 @@ def test_dps_explains_measurements_that_are_not_linear():
     assert jnp.median(out.residual) < 0.1
 
 
+@pytest.mark.slow
 def test_systematic_resampling_rounds_each_share():
     weights = jnp.array([0.5, 0.07, 0.3, 0.13])
     resample = jax.jit(jax.vmap(inverse.twisted.systematic, (0, None)))
