@@ -184,15 +184,12 @@ def test_particles_find_the_weights_of_modes():
     """Sliced Wasserstein distance to exact samples of a mixture's posterior, in units of the prior's deviation."""
     rng, size, std, noise_std, count = np.random.default_rng(1), 8, 0.4, 0.1, 8000
     means, dense = rng.normal(size=(4, size)), matrix(2, size)
-    y = dense @ (means[0] + std * rng.normal(size=size)) + noise_std * rng.normal(size=2)
-    gram = std**2 * dense @ dense.T + noise_std**2 * np.eye(2)
-    off = y - means @ dense.T
-    # Importance sampling: the prior, weighted by the likelihood, over so many draws that few are taken twice.
-    prior = means[rng.integers(4, size=4_000_000)] + std * rng.standard_normal((4_000_000, size))
+    # Between two modes, so that both count.
+    y = dense @ means[1:3].mean(0)
+    # Importance sampling: draws of the prior, weighted by their likelihoods.
+    prior = means[rng.integers(4, size=1_000_000)] + std * rng.standard_normal((1_000_000, size))
     weights = np.exp(-0.5 * np.sum((y - prior @ dense.T) ** 2, 1) / noise_std**2)
     exact = prior[rng.choice(len(prior), count, p=weights / weights.sum())]
-    modes = np.exp(-0.5 * np.einsum("ki,ij,kj->k", off, np.linalg.inv(gram), off))
-    assert np.sort(modes / modes.sum())[-2] > 0.05, "more than one mode should count"
     centres = jnp.asarray(means, jnp.float32)
 
     def score(t, x):
