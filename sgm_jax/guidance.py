@@ -72,8 +72,8 @@ class Within(eqx.Module):
         s = self.sde.s(t)
         guided = (self.low < s) & (s <= self.high)
         if guided.ndim:
-            return jnp.where(expand(guided, x) > 0, self.inside(t, x), self.outside(t, x))
-        return jax.lax.cond(guided, self.inside, self.outside, t, x)
+            return jnp.where(expand(guided.astype(x.dtype), x) > 0, self.inside(t, x), self.outside(t, x))
+        return jax.lax.cond(guided, lambda: self.inside(t, x), lambda: self.outside(t, x))
 
 
 def within(sde: AbstractSDE, inside: ScoreFn, outside: ScoreFn, low: float, high: float) -> Within:

@@ -1,13 +1,13 @@
-"""Classifier-free guidance between Gaussians, where the guided score is that of a known Gaussian."""
+"""Guidance between Gaussians and their mixtures, where the guided score is known."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from closed_form import SDES, Gaussian
+from closed_form import SDES, Gaussian, Mixture
 
 import sgm_jax as sgm
-from sgm_jax.guidance import classifier_free
+from sgm_jax.guidance import autoguidance, classifier, classifier_free, within
 
 SCALES = [0.0, 0.5, 1.0, 2.5]
 
@@ -65,3 +65,57 @@ def test_other_labels_and_scales_compile_nothing():
     first = len(traces)
     np.testing.assert_allclose(draw([1, 0], 1.5), [1.5, -1.5], atol=1e-3)
     assert len(traces) == first
+
+
+@pytest.mark.parametrize("name", ["vp", "edm"])
+def test_exact_classifiers_turn_the_score_of_all_classes_into_that_of_one(name):
+    sde, means, std = SDES[name], jnp.array([[1.0, -0.5], [-1.0, 0.3], [0.2, 1.0]]), 0.4
+    mixture = Mixture(means, std)
+
+    def classifier_fn(t, x):
+        variance = jnp.expand_dims((sde.alpha(t) * std) ** 2 + sde.sigma(t) ** 2, -1)
+        centres = jnp.expand_dims(sde.alpha(t), (-1, -2)) * means
+        return -0.5 * jnp.sum((x[:, None] - centres) ** 2, -1) / variance
+
+    t = sde.t(jnp.array([0.1, 0.5, 2.0]))
+    x, label = jax.random.normal(jax.random.key(0), (3, 2)), jnp.array([2, 0, 1])
+    guided = classifier(mixture.score_fn(sde), classifier_fn, label)(t, x)
+    expected = [Gaussian(means[k], (std, std)).score_fn(sde)(t[i], x[i : i + 1])[0] for i, k in enumerate(label)]
+    np.testing.assert_allclose(guided, jnp.stack(expected), rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(
+        classifier(mixture.score_fn(sde), classifier_fn, label, 0.0)(t, x), mixture.score_fn(sde)(t, x)
+    )
+
+
+def test_guidance_in_an_interval_leaves_the_other_levels_alone():
+    sde = SDES["vp"]
+    plain, guided = Gaussian().score_fn(sde), Gaussian((3.0, 3.0, 3.0)).score_fn(sde)
+    t, x = sde.t(jnp.array([0.1, 0.5, 2.0, 5.0])), jax.random.normal(jax.random.key(0), (4, 3))
+    limited = within(sde, guided, plain, 0.3, 3.0)
+    expected = jnp.stack([plain(t, x)[0], *guided(t, x)[1:3], plain(t, x)[3]])
+    np.testing.assert_array_equal(limited(t, x), expected)
+    np.testing.assert_allclose(jax.vmap(lambda t, x: limited(t, x[None])[0])(t, x), expected, rtol=1e-5)
+    with pytest.raises(ValueError, match="low must be less than high, got low=2.0, high=1.0"):
+        within(sde, guided, plain, 2.0, 1.0)
+
+
+def test_levels_outside_the_interval_cost_one_evaluation():
+    sde, calls = SDES["vp"], []
+    plain = Gaussian().score_fn(sde)
+
+    def watched(t, x):
+        jax.debug.callback(lambda: calls.append(1))
+        return plain(t, x)
+
+    limited = within(sde, classifier_free(plain, watched, 2.0), plain, 0.3, 3.0)
+    jax.block_until_ready([limited(sde.t(s), jnp.ones((2, 3))) for s in (0.1, 1.0, 5.0)])
+    jax.effects_barrier()
+    assert len(calls) == 1
+
+
+def test_autoguidance_starts_from_the_worse_model():
+    sde = SDES["edm"]
+    better, worse = Gaussian().score_fn(sde), Gaussian(std=(1.0, 1.0, 1.0)).score_fn(sde)
+    t, x = jnp.array([0.5, 2.0]), jnp.ones((2, 3))
+    np.testing.assert_array_equal(autoguidance(better, worse, 0.0)(t, x), worse(t, x))
+    np.testing.assert_allclose(autoguidance(better, worse, 2.0)(t, x), 2 * better(t, x) - worse(t, x), rtol=1e-5)

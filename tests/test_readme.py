@@ -9,12 +9,15 @@ ROOT = pathlib.Path(__file__).parents[1]
 # What each page's code ends with, and its shape.
 PAGES = {
     "README.md": {"samples": (500, 2), "log_prob": (100,)},
+    "docs/inverse.md": {"x": (1, 1, 8, 8, 1)},
     "docs/networks.md": {"images": (4, 28, 28, 1)},
     "docs/sampling.md": {"x": (16, 2)},
 }
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=[pytest.mark.slow] if "inverse" in page else []) for page in PAGES]
+)
 def test_code_blocks_run(page):
     names = {}
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)

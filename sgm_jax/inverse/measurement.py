@@ -30,7 +30,10 @@ def stack(operators: Sequence[AbstractOperator]) -> Stacked:
         raise ValueError(
             f"operators must be of one kind and shape, got {', '.join(type(o).__name__ for o in operators) or 'none'}"
         )
-    return Stacked(jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *operators))
+    numbers = lambda leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves])
+    return Stacked(
+        jax.tree.map(lambda *leaves: numbers(leaves) if eqx.is_array_like(leaves[0]) else leaves[0], *operators)
+    )
 
 
 class Measurement(eqx.Module):

@@ -179,6 +179,7 @@ class Transition(AbstractNoiseSolver):
             fresh = lambda j: per_example_noise(args.solver_keys, 2 * index + j, x.shape)
             return down(x + rise * fresh(0), fresh(1)), index + 1
 
-        first = down(y0, step_noise(terms, t0, t1)), solver_state
-        y1, state = jax.lax.fori_loop(1, self.method.repeats, again, first)
+        y1, state = down(y0, step_noise(terms, t0, t1)), solver_state
+        if self.method.repeats > 1:
+            y1, state = jax.lax.fori_loop(1, self.method.repeats, again, (y1, state))
         return y1, None, dict(y0=y0, y1=y1), state, diffrax.RESULTS.successful

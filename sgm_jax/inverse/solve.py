@@ -42,7 +42,7 @@ def solve(
     sde: AbstractSDE,
     score_fn: ScoreFn,
     operator: AbstractOperator | Stacked,
-    y: Array,
+    y: Array | np.ndarray,
     *,
     method: AbstractMethod,
     samples: int = 1,
@@ -67,20 +67,24 @@ def solve(
         process: `ReverseSDE`, `ProbabilityFlow` or any `(sde, score_fn) -> process`; `ReverseSDE` unless given.
         solver: as in `sample`. Unless given the method's own, or with another process `sample`'s.
         schedule: as in `sample`; the method's unless given.
-        **options: further options of `sample`: `steps`, or `rtol` and `atol`, `x_init` [n b, *shape], `noise`, ...
+        **options: further options of `sample`: `steps`, or `rtol` and `atol`, `x_init` [n b, *shape], `noise`, ... A
+            `mesh` splits the samples, each device having some of every measurement.
 
     Returns:
         `Solutions`.
 
     Raises:
         ValueError: if measurements are not the operator's, or not finite, the method does not suit the operator or the
-            solver, or as `sample` does.
+            solver, the mesh's devices do not divide the samples, or as `sample` does.
     """
     measurement = Measurement(operator, jnp.asarray(y))
     one = operator.operators if isinstance(operator, Stacked) else operator
     _check(measurement, method, samples)
     if isinstance(method, AbstractTransition | TwistedDiffusion) and not (process is None and solver is None):
         raise ValueError(f"{type(method).__name__} has steps of its own: leave process and solver out")
+    mesh = options.get("mesh")
+    if mesh is not None and samples % mesh.size:
+        raise ValueError(f"samples must be a multiple of the mesh's {mesh.size} devices, got {samples}")
     # As an array it may change without compiling anew.
     noise_std = jnp.asarray(one.noise_std, jnp.result_type(float))
     where = lambda m: m.operator.operators.noise_std if isinstance(operator, Stacked) else m.operator.noise_std
@@ -104,7 +108,8 @@ def solve(
 def _summarise(method: AbstractMethod, measurement: Measurement, x: Array, nfe: Array | None) -> Solutions:
     def finish(operator, y, x):
         x = method.finish(operator, y, x)
-        return x, jnp.linalg.norm((y - operator.forward(x)).ravel()) / jnp.linalg.norm(y.ravel())
+        off, size = (jnp.linalg.norm(a.ravel()) for a in (y - operator.forward(x), y))
+        return x, off / jnp.maximum(size, jnp.finfo(size.dtype).tiny)
 
     x, residual = measurement.map(finish, x)
     count = len(measurement.y)
@@ -117,10 +122,10 @@ def _check(measurement: Measurement, method: AbstractMethod, samples: int) -> No
     operator, y = measurement.operator, measurement.y
     if isinstance(operator, Stacked):
         operator = operator.operators
-        count = {len(leaf) for leaf in jax.tree.leaves(operator)}
+        count = {len(leaf) for leaf in jax.tree.leaves(eqx.filter(operator, eqx.is_array))}
         if count != {len(y)}:
             raise ValueError(f"operator must hold one operator a measurement ({len(y)}), got {sorted(count)}")
-        expected = jax.eval_shape(eqx.filter_vmap(lambda o: o.forward(jnp.zeros(o.shape))), operator)
+        expected = eqx.filter_eval_shape(eqx.filter_vmap(lambda o: o.forward(jnp.zeros(o.shape))), operator)
         expected = jax.ShapeDtypeStruct(expected.shape[1:], expected.dtype)
     else:
         expected = operator.measured

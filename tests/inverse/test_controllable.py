@@ -42,7 +42,7 @@ def published_order(measurement, noise):
     return constrain
 
 
-@pytest.mark.parametrize("task", ["inpaint", "color"])
+@pytest.mark.parametrize("task", [pytest.param("inpaint", marks=pytest.mark.slow), "color"])
 def test_results_equal_the_recorded_ones(task):
     record = {
         name: jnp.moveaxis(jnp.asarray(array), -3, -1)
