@@ -8,6 +8,7 @@ import importlib
 
 from sgm_jax import bounds, divergence, energy, likelihood, objectives, sampling, score, sde
 from sgm_jax.divergence import Exact, Hutchinson
+from sgm_jax.learned_schedule import LearnedVP, learned_vp
 from sgm_jax.likelihood import decode, encode, interpolate, log_likelihood
 from sgm_jax.objectives import (
     EDMWeighting,
@@ -16,6 +17,9 @@ from sgm_jax.objectives import (
     MinSNRWeighting,
     UniformTimes,
     denoising_score_matching,
+    discrete_variational_diffusion,
+    maximum_likelihood,
+    variational_diffusion,
 )
 from sgm_jax.sampling import (
     Angle,

@@ -146,9 +146,10 @@ def _prior_spread(sde: AbstractSDE) -> Array:
 def _log_likelihood(keys, process, x, divergence, controller, solver, adjoint, max_steps) -> Likelihood:
     sde = process.sde
     low, high = sde.s(sde.t_min), sde.s(sde.t_max)
-    vectors = divergence.vectors(keys, x)
 
+    # Everything traced goes through `args`, where every adjoint finds it.
     def vector_field(u, state, args):
+        process, vectors = args
         velocity, pullback = jax.vjp(lambda y: process.vector_field(u, y), state[0])
         products = jax.lax.map(lambda v: sum_per_example(v * pullback(v)[0]), vectors)
         return velocity, divergence.combine(products)
@@ -160,6 +161,7 @@ def _log_likelihood(keys, process, x, divergence, controller, solver, adjoint, m
         t1=process.clock(high),
         dt0=0.01 * (process.clock(high) - process.clock(low)),
         y0=(x * process.scale(low), jnp.zeros(x.shape[0], x.dtype)),
+        args=(process, divergence.vectors(keys, x)),
         stepsize_controller=controller,
         adjoint=adjoint,
         max_steps=max_steps,
