@@ -6,7 +6,7 @@ use.
 
 import importlib
 
-from sgm_jax import bounds, divergence, energy, likelihood, objectives, sampling, score, sde
+from sgm_jax import bounds, dequantisation, divergence, energy, likelihood, objectives, sampling, score, sde
 from sgm_jax.divergence import Exact, Hutchinson
 from sgm_jax.learned_schedule import LearnedVP, learned_vp
 from sgm_jax.likelihood import decode, encode, interpolate, log_likelihood

@@ -1,7 +1,7 @@
 """Integrals over noise levels by random draws: functions `(key, sde, draws, count) -> (levels, weights)`.
 
 The mean of `weights * f(levels)` over the draws estimates the integral of `f(s) d log s` over the SDE's range, for each
-of `count` examples. Every choice has the same mean; the nearer the weights are to one over `|f|`, the lower the variance.
+of `count` examples. The mean is always the same; the variance is the lower, the nearer the weights are to `1 / |f|`.
 """
 
 from collections.abc import Callable

@@ -6,9 +6,11 @@ from sgm_jax.modes.evaluation import save_quality as save_quality
 from sgm_jax.modes.inverse import inpaint as inpaint
 from sgm_jax.modes.inverse import invert as invert
 from sgm_jax.modes.inverse import save_inpainting as save_inpainting
+from sgm_jax.modes.likelihood import MeasureLikelihood as MeasureLikelihood
 from sgm_jax.modes.likelihood import measure as measure
 from sgm_jax.modes.likelihood import measure_likelihood as measure_likelihood
 from sgm_jax.modes.likelihood import save_likelihood as save_likelihood
+from sgm_jax.modes.likelihood import summarise as summarise
 from sgm_jax.modes.planning import suggest as suggest
 from sgm_jax.modes.sampling import beside_data as beside_data
 from sgm_jax.modes.sampling import draw as draw

@@ -10,7 +10,7 @@ from sgm_jax import evaluation
 from sgm_jax.experiment import Experiment
 from sgm_jax.modes.sampling import draw
 from sgm_jax.modes.shared import CLASSIFIER, Unsuitable, held_out_batch, is_labelled, stream, write_json
-from sgm_jax.stored import parameters
+from sgm_jax.stored import trained
 
 
 def measure_quality(experiment: Experiment, samples: np.ndarray) -> dict[str, Any]:
@@ -35,7 +35,8 @@ def evaluate(experiment: Experiment, workdir: pathlib.Path) -> int:
     """Score fresh samples into `quality.json`; returns the exit code."""
     if not is_labelled(experiment):
         raise Unsuitable("mode 'evaluate' needs images with labels, on which it trains a classifier")
-    samples = draw(experiment, workdir, parameters(experiment, workdir), experiment.config.sampling.count)
+    experiment, params = trained(experiment, workdir)
+    samples = draw(experiment, workdir, params, experiment.config.sampling.count)
     save_quality(measure_quality(experiment, samples), workdir)
     return 0
 

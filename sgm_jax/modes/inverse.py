@@ -11,7 +11,7 @@ from sgm_jax import inverse, report
 from sgm_jax.experiment import Experiment
 from sgm_jax.modes.shared import INVERSE, Unsuitable, held_out_batch, is_image, stream
 from sgm_jax.sampling import Langevin, PredictorCorrector
-from sgm_jax.stored import parameters
+from sgm_jax.stored import trained
 
 
 def inpaint(experiment: Experiment, params: Any) -> dict[str, np.ndarray]:
@@ -45,7 +45,7 @@ def invert(experiment: Experiment, workdir: pathlib.Path) -> int:
     """Inpaint held-out images into `inverse.npz` and `inpainting.png`; returns the exit code."""
     if not is_image(experiment):
         raise Unsuitable(f"mode 'inverse' needs images, got data of shape {experiment.dataset.shape}")
-    save_inpainting(inpaint(experiment, parameters(experiment, workdir)), workdir)
+    save_inpainting(inpaint(*trained(experiment, workdir)), workdir)
     return 0
 
 

@@ -1,6 +1,7 @@
 """Likelihoods of held-out data."""
 
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -13,7 +14,10 @@ from sgm_jax.experiment import Experiment
 from sgm_jax.modes.shared import LIKELIHOOD, held_out_batch, stream, write_json
 from sgm_jax.sampling import Angle
 from sgm_jax.shapes import per_example_keys
-from sgm_jax.stored import parameters
+from sgm_jax.stored import trained
+
+# Of the held-out data, as `summarise` returns them: (experiment, params) -> figures.
+MeasureLikelihood = Callable[[Experiment, Any], dict[str, Any]]
 
 
 def measure_likelihood(experiment: Experiment, params: Any) -> dict[str, Any]:
@@ -42,19 +46,27 @@ def measure_likelihood(experiment: Experiment, params: Any) -> dict[str, Any]:
         nfe.append(int(out.nfe))
     log_prob = np.concatenate(log_prob)[:count]
     bits = np.asarray(experiment.scaling.bits_per_dim(jnp.asarray(log_prob), x[0].size), np.float64)
+    return summarise(log_prob, bits, float(np.mean(nfe)))
+
+
+def summarise(log_prob: np.ndarray, bits: np.ndarray, evaluations: float) -> dict[str, Any]:
+    """Return what is reported of log likelihoods [n] in nats, and of the bits per dimension [n] that they stand for."""
+    count = len(bits)
     return {
         "bits_per_dim": float(bits.mean()),
         "standard_error": float(bits.std(ddof=1) / np.sqrt(count)) if count > 1 else float("nan"),
         "examples": count,
         "nats_per_example": float(log_prob.mean()),
-        "evaluations": float(np.mean(nfe)),
+        "evaluations": evaluations,
         "per_example": bits,
     }
 
 
-def measure(experiment: Experiment, workdir: pathlib.Path) -> int:
+def measure(
+    experiment: Experiment, workdir: pathlib.Path, measure_likelihood: MeasureLikelihood = measure_likelihood
+) -> int:
     """Write bits per dimension of held-out data to `likelihood.json`; returns the exit code."""
-    result = measure_likelihood(experiment, parameters(experiment, workdir))
+    result = measure_likelihood(*trained(experiment, workdir))
     save_likelihood(result, workdir)
     return 0
 

@@ -1,4 +1,4 @@
-"""The variational diffusion objective: a bound on the negative log-likelihood that trains network and noise schedule."""
+"""Variational diffusion: bounds on the negative log-likelihood that train network and noise schedule together."""
 
 from collections.abc import Callable
 
@@ -24,9 +24,9 @@ def variational_diffusion(
 ) -> PerExample:
     """Compute the continuous-time bound of each example, with the gradients that train a schedule.
 
-    The value is `likelihood_bound` at times uniform in the schedule's clock. What lies between the schedule's end points
-    does not change its mean, so the gradient there is that of `log E[diffusion**2]`, which lowers the variance; network
-    and end points get the gradient of the bound. The network should be told the noise level (as by the prediction
+    The value is `likelihood_bound` at times uniform in the schedule's clock. What lies between the schedule's ends does
+    not change its mean, so the gradient there is that of `log E[diffusion**2]`, which lowers the variance; network and
+    ends get the gradient of the bound. The network should be told the noise level (as by the prediction
     `"edm"`), not the time, whose meaning changes.
 
     Args:
@@ -82,8 +82,8 @@ def _log_second_moment(sde: LearnedVP, terms: BoundTerms) -> Array:
     """Return numbers [b] whose mean has the gradient of `log E[diffusion**2]` by the schedule.
 
     At a given level the diffusion term is in proportion to `d log s / dt`, and levels are drawn in proportion to its
-    inverse, so the gradient of `E[diffusion**2]` is `E[diffusion**2 grad log(d log s / dt)]` at fixed levels: no gradient
-    of the network enters.
+    inverse, so the gradient of `E[diffusion**2]` is `E[diffusion**2 grad log(d log s / dt)]` at fixed levels. No
+    gradient of the network enters.
     """
     squares = jnp.square(terms.diffusion)
     t = sde.t(terms.levels)
