@@ -9,6 +9,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 # What each page's code ends with, and its shape.
 PAGES = {
     "README.md": {"samples": (500, 2), "log_prob": (100,)},
+    "docs/maximum_likelihood.md": {"raw": (64, 2)},
     "docs/networks.md": {"images": (4, 28, 28, 1)},
     "docs/sampling.md": {"x": (16, 2)},
 }
