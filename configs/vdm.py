@@ -20,7 +20,9 @@ def get_config(variant: str = "full") -> ConfigDict:
         raise ValueError(f"the variants of configs/vdm.py are full and smoke, got {variant!r}")
     config = get_mnist(variant)
     config.objective = "vdm"
-    config.sde = ConfigDict({name: None for name in config.sde} | {"name": "learned_vp"}, type_safe=False)
+    config.sde.name = "learned_vp"
+    config.sde.t_min = None
+    config.sde.t_max = None
     config.sde.log_snr_max = 10.0
     config.sde.log_snr_min = -6.0
     config.optimizer.learning_rate = 0.01

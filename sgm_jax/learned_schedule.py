@@ -52,8 +52,8 @@ class LearnedVP(AbstractSDE):
     log_snr_max: Float[Array, ""] = eqx.field(converter=jnp.asarray)
     log_span: Float[Array, ""] = eqx.field(converter=jnp.asarray)
     rise: Rise
-    t_min: float = 0.0
-    t_max: float = 1.0
+    t_min: float = eqx.field(static=True, default=0.0)
+    t_max: float = eqx.field(static=True, default=1.0)
 
     def log_snr(self, t: Level) -> Array:
         return self.log_snr_max - jnp.exp(self.log_span) * self.rise(t)

@@ -24,7 +24,7 @@ def schedule(seed=None, log_snr_max=9.0, log_snr_min=-9.0):
 
 
 def gap_to_exact(sde, x0, draws=32):
-    loss = eqx.filter_jit(lambda sde: sgm.variational_diffusion(jax.random.key(1), sde, DATA.score_fn, x0, draws=draws))
+    loss = jax.jit(lambda sde: sgm.variational_diffusion(jax.random.key(1), sde, DATA.score_fn, x0, draws=draws))
     z = (x0 - DATA.mean) / DATA.std
     return np.asarray(loss(sde) - jnp.sum(0.5 * z**2 + jnp.log(DATA.std * jnp.sqrt(2 * jnp.pi)), axis=1))
 
@@ -46,17 +46,17 @@ def test_bound_is_tight_whatever_the_schedules_interior():
 def test_ends_get_the_gradient_of_the_bound_and_the_interior_that_of_its_variance():
     x0, sde, key = DATA.sample(jax.random.key(0), 4000), schedule(1), jax.random.key(1)
     loss = lambda sde: sgm.variational_diffusion(key, sde, DATA.score_fn, x0, draws=8).mean()
-    gradient = eqx.filter_jit(jax.grad(loss))(sde)
+    gradient = jax.jit(jax.grad(loss))(sde)
 
     def terms(sde):
         return bounds.bound_terms(key, sde, DATA.score_fn(sde), x0, draws=8, levels=uniform_time_levels)
 
-    bound = eqx.filter_jit(jax.grad(lambda sde: terms(sde).total.mean()))(sde)
+    bound = jax.jit(jax.grad(lambda sde: terms(sde).total.mean()))(sde)
     np.testing.assert_allclose(gradient.log_snr_max, bound.log_snr_max, rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(gradient.log_span, bound.log_span, rtol=1e-3, atol=1e-4)
     # By the levels' own dependence on the schedule, through the model: another estimate with the same mean.
     moment = lambda sde: jnp.log(jnp.square(terms(sde).diffusion).mean())
-    pathwise = eqx.filter_jit(jax.grad(moment))(sde).rise.log_weights
+    pathwise = jax.jit(jax.grad(moment))(sde).rise.log_weights
     ours = gradient.rise.log_weights
     assert jnp.vdot(ours, pathwise) > 0.97 * jnp.linalg.norm(ours) * jnp.linalg.norm(pathwise)
     np.testing.assert_allclose(jnp.linalg.norm(ours), jnp.linalg.norm(pathwise), rtol=0.1)
@@ -73,10 +73,8 @@ def test_training_lowers_the_variance_inside_and_the_bound_at_the_ends():
         updates, state = optimizer.update(gradient, state)
         return (optax.apply_updates(sde, updates), state), None
 
-    train = eqx.filter_jit(
-        lambda sde, keys: jax.lax.scan(step, (sde, optimizer.init(eqx.filter(sde, eqx.is_array))), keys)[0][0]
-    )
-    end = train(*eqx.partition(begin, eqx.is_array)[:1], jax.random.split(jax.random.key(2), steps))
+    train = jax.jit(lambda sde, keys: jax.lax.scan(step, (sde, optimizer.init(sde)), keys)[0][0])
+    end = train(begin, jax.random.split(jax.random.key(2), steps))
     x0 = DATA.sample(jax.random.key(0), 4000)
     assert gap_to_exact(end, x0).mean() < 0.5 * gap_to_exact(begin, x0).mean()
     spread = lambda sde: np.std(
