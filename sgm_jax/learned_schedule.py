@@ -67,6 +67,25 @@ class LearnedVP(AbstractSDE):
     def s(self, t: Level) -> Array:
         return jnp.exp(-0.5 * self.log_snr(t))
 
+    def t(self, s: Level) -> Array:
+        """Return the time at which the canonical noise level is `s`: by bisection, then one step of Newton's method.
+
+        Levels outside `[s(t_min), s(t_max)]` give the nearer end. The Newton step is what gradients go through.
+        """
+        wanted = -2 * jnp.log(jnp.asarray(s, jnp.result_type(float)))
+        fixed, goal = jax.lax.stop_gradient((self, wanted))
+
+        def halve(_, bracket):
+            low, high = bracket
+            middle = 0.5 * (low + high)
+            later = fixed.log_snr(middle) > goal
+            return jnp.where(later, middle, low), jnp.where(later, high, middle)
+
+        ends = jnp.full_like(goal, self.t_min), jnp.full_like(goal, self.t_max)
+        t = 0.5 * sum(jax.lax.fori_loop(0, 24, halve, ends))
+        slope = jax.jvp(fixed.log_snr, (t,), (jnp.ones_like(t),))[1]
+        return jnp.clip(t + (wanted - self.log_snr(t)) / slope, self.t_min, self.t_max)
+
     @property
     def prior_std(self) -> Array:
         return jnp.ones(())

@@ -60,7 +60,7 @@ def test_density_of_the_flow_integrates_to_one():
     params = randomised(flow, u, condition)
     log_q = flow.apply(params, u, condition, method="inverse")[1]
     assert np.std(log_q) > 0.1
-    np.testing.assert_allclose(jnp.exp(log_q).mean(), 1, rtol=2e-3)
+    np.testing.assert_allclose(jnp.exp(log_q).mean(), 1, rtol=5e-3)
 
 
 def test_untrained_flow_is_uniform_dequantisation():

@@ -34,7 +34,7 @@ def test_bound_is_tight_whatever_the_schedules_interior():
     gaps = [gap_to_exact(schedule(seed), x0) for seed in (None, 1)]
     errors = [gap.std() / np.sqrt(len(gap)) for gap in gaps]
     for gap, error in zip(gaps, errors, strict=True):
-        assert error < 0.015 and -4 * error < gap.mean() < 0.05
+        assert error < 0.02 and -4 * error < gap.mean() < 0.05
     assert abs(gaps[0].mean() - gaps[1].mean()) < 4 * np.hypot(*errors)
     # And it is the library's other estimate of the same bound.
     sde = schedule(1)
@@ -43,6 +43,7 @@ def test_bound_is_tight_whatever_the_schedules_interior():
     assert abs(np.mean(other - mine)) < 0.05
 
 
+@pytest.mark.slow
 def test_ends_get_the_gradient_of_the_bound_and_the_interior_that_of_its_variance():
     x0, sde, key = DATA.sample(jax.random.key(0), 4000), schedule(1), jax.random.key(1)
     loss = lambda sde: sgm.variational_diffusion(key, sde, DATA.score_fn, x0, draws=8).mean()
