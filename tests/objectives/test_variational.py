@@ -23,10 +23,14 @@ def schedule(seed=None, log_snr_max=9.0, log_snr_min=-9.0):
     return eqx.tree_at(lambda sde: sde.rise.log_weights, sde, sde.rise.log_weights + bumps)
 
 
-def gap_to_exact(sde, x0, draws=32):
-    loss = jax.jit(lambda sde: sgm.variational_diffusion(jax.random.key(1), sde, DATA.score_fn, x0, draws=draws))
+@jax.jit
+def variational(sde, x0):
+    return sgm.variational_diffusion(jax.random.key(1), sde, DATA.score_fn, x0, draws=24)
+
+
+def gap_to_exact(sde, x0):
     z = (x0 - DATA.mean) / DATA.std
-    return np.asarray(loss(sde) - jnp.sum(0.5 * z**2 + jnp.log(DATA.std * jnp.sqrt(2 * jnp.pi)), axis=1))
+    return np.asarray(variational(sde, x0) - jnp.sum(0.5 * z**2 + jnp.log(DATA.std * jnp.sqrt(2 * jnp.pi)), axis=1))
 
 
 def test_bound_is_tight_whatever_the_schedules_interior():
@@ -38,9 +42,8 @@ def test_bound_is_tight_whatever_the_schedules_interior():
     assert abs(gaps[0].mean() - gaps[1].mean()) < 4 * np.hypot(*errors)
     # And it is the library's other estimate of the same bound.
     sde = schedule(1)
-    other = bounds.likelihood_bound(jax.random.key(2), sde, DATA.score_fn(sde), x0, draws=32)
-    mine = sgm.variational_diffusion(jax.random.key(1), sde, DATA.score_fn, x0, draws=32)
-    assert abs(np.mean(other - mine)) < 0.05
+    other = jax.jit(lambda key: bounds.likelihood_bound(key, sde, DATA.score_fn(sde), x0, draws=24))(jax.random.key(2))
+    assert abs(np.mean(other - variational(sde, x0))) < 0.05
 
 
 @pytest.mark.slow
@@ -90,14 +93,18 @@ def test_training_lowers_the_variance_inside_and_the_bound_at_the_ends():
 
 def test_discrete_form_is_the_bound_of_the_chain():
     x0, sde, steps = DATA.sample(jax.random.key(0), 4000), schedule(1), 10
-    ours = sgm.discrete_variational_diffusion(jax.random.key(1), sde, DATA.score_fn, x0, steps=steps, draws=20)
     levels = np.asarray(sde.s(jnp.linspace(1, 0, steps + 1)))
-    chain = bounds.chain_bound(jax.random.key(2), sde, DATA.score_fn(sde), x0, levels, draws=2)
+
+    @jax.jit
+    def both(x0):
+        ours = sgm.discrete_variational_diffusion(jax.random.key(1), sde, DATA.score_fn, x0, steps=steps, draws=20)
+        return ours, bounds.chain_bound(jax.random.key(2), sde, DATA.score_fn(sde), x0, levels, draws=2)
+
+    ours, chain = both(x0)
     gap = np.asarray(ours - chain)
     assert abs(gap.mean()) < 4 * gap.std() / np.sqrt(len(gap))
     # Well above the continuous bound, so that the test tells them apart.
-    continuous = sgm.variational_diffusion(jax.random.key(1), sde, DATA.score_fn, x0, draws=20)
-    assert ours.mean() > continuous.mean() + 0.3
+    assert ours.mean() > variational(sde, x0).mean() + 0.3
 
 
 def test_no_steps_are_refused():
