@@ -66,7 +66,7 @@ class VariationalExperiment(Experiment):
 
     def _loss(self, keys, network, batch, augmentation):
         _, augment, loss = keys
-        x0 = augmentation(augment, self.scaling.to_model(batch["x"]))
+        x0 = augmentation(augment, self.scaling.to_model(jnp.asarray(batch["x"])))
         score_of = lambda sde: NetworkScore(sde, self.prediction, network)
         steps = self.config.train.chain_steps
         if steps is None:

@@ -3,6 +3,7 @@
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
@@ -68,7 +69,7 @@ def test_losses_have_gradients_for_every_parameter(kind):
     config = toy()
     config.train.chain_steps = 50
     experiment = kind.from_config(config)
-    params, batch = experiment.init().params, modes.held_out_batch(experiment, 8)
+    params, batch = experiment.init().params, {"x": jnp.asarray(modes.held_out_batch(experiment, 8)["x"])}
     loss = lambda params: experiment.loss(jax.random.key(0), params, batch).mean()
     value, gradient = jax.jit(jax.value_and_grad(loss))(params)
     assert np.isfinite(value)
