@@ -42,7 +42,7 @@ def test_gradient_agrees_with_finite_differences(name):
 @pytest.mark.slow
 def test_training_reaches_the_likelihood_of_the_truth():
     truth = Mixture([[-1.0, -0.6], [0.9, 0.7]], 0.5)
-    sde, network, steps = sgm.EDM(t_min=0.05, t_max=10.0), MLP(width=32, layers=2), 150
+    sde, network, steps = sgm.EDM(t_min=0.05, t_max=10.0), MLP(width=32, layers=2), 100
     optimizer = optax.adam(optax.cosine_decay_schedule(1e-2, steps))
 
     def draw(key, count):
@@ -55,7 +55,7 @@ def test_training_reaches_the_likelihood_of_the_truth():
 
     @jax.jit
     def step(params, state, key):
-        gradient = jax.grad(loss)(params, draw(key, 256))
+        gradient = jax.grad(loss)(params, draw(key, 192))
         updates, state = optimizer.update(gradient, state)
         return optax.apply_updates(params, updates), state
 
