@@ -11,7 +11,7 @@ from ml_collections.config_dict import placeholder
 def get_config() -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
-    config.objective = "score"  # score, classifier (see configs/classifier.py)
+    config.objective = "score"  # score, classifier, vdm, maximum_likelihood (see configs/)
 
     config.data = ConfigDict()
     config.data.name = "mnist"  # see docs/data.md for the names and their options
@@ -30,7 +30,7 @@ def get_config() -> ConfigDict:
     config.data.label_key = placeholder(str)
 
     config.sde = ConfigDict()
-    config.sde.name = "vp"  # cosine, edm, rectified_flow, subvp, ve, vp
+    config.sde.name = "vp"  # cosine, edm, learned_vp, rectified_flow, subvp, ve, vp
     config.sde.t_min = placeholder(float)
     config.sde.t_max = placeholder(float)
     config.sde.beta_min = placeholder(float)
@@ -38,6 +38,9 @@ def get_config() -> ConfigDict:
     config.sde.sigma_min = placeholder(float)
     config.sde.sigma_max = placeholder(float)
     config.sde.offset = placeholder(float)
+    config.sde.log_snr_max = placeholder(float)  # of learned_vp, where it starts
+    config.sde.log_snr_min = placeholder(float)
+    config.sde.width = placeholder(int)
 
     config.pretrained = placeholder(str)  # name of a network of the library's own, used in place of a trained one
 
@@ -78,6 +81,7 @@ def get_config() -> ConfigDict:
     config.train = ConfigDict()
     config.train.batch_size = 128
     config.train.steps = 100_000
+    config.train.chain_steps = placeholder(int)  # of objective vdm: steps of a discrete chain, None for continuous time
     config.train.accumulate = 1  # slices a batch is worked through in
     config.train.ema_rate = 0.999
     config.train.label_dropout = 0.1  # share of labels withheld from a class-conditional network, for guidance
@@ -133,6 +137,7 @@ def get_config() -> ConfigDict:
     config.likelihood.importance = 1  # dequantisations that one importance-weighted bound is made of
     config.likelihood.divergence = "hutchinson"  # hutchinson, hutch++, exact
     config.likelihood.probes = placeholder(int)  # of hutchinson and hutch++
+    config.likelihood.draws = 16  # noise levels an example, of the bound that objective vdm measures
     config.likelihood.rtol = 1e-3
     config.likelihood.atol = 1e-3
     config.likelihood.data_scale = 0.5  # standard deviation of the data, in the model's range

@@ -6,8 +6,20 @@ use.
 
 import importlib
 
-from sgm_jax import bounds, divergence, energy, likelihood, objectives, representation, sampling, score, sde
+from sgm_jax import (
+    bounds,
+    dequantisation,
+    divergence,
+    energy,
+    likelihood,
+    objectives,
+    representation,
+    sampling,
+    score,
+    sde,
+)
 from sgm_jax.divergence import Exact, Hutchinson, HutchPlusPlus
+from sgm_jax.learned_schedule import LearnedVP, learned_vp
 from sgm_jax.likelihood import importance_weighted, log_likelihood
 from sgm_jax.objectives import (
     EDMWeighting,
@@ -16,6 +28,9 @@ from sgm_jax.objectives import (
     MinSNRWeighting,
     UniformTimes,
     denoising_score_matching,
+    discrete_variational_diffusion,
+    maximum_likelihood,
+    variational_diffusion,
 )
 from sgm_jax.representation import attribute_direction, decode, encode, interpolate
 from sgm_jax.sampling import (

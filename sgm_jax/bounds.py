@@ -3,10 +3,10 @@
 In canonical coordinates every bound is a sum of three terms. With `err(s) = E|noise_estimate - noise|**2` at level `s`,
 `d` dimensions and levels from `s_0` to `s_T`,
 
-    -log p(x0) <= prior(x0) + integral of (err(s) - d) d log s + reconstruction(x0),
+    -log p(x0) <= prior(x0) + integral of err(s) d log s + reconstruction(x0),
 
-and a chain of discrete steps replaces the integral by `sum 1/2 (s_i**2 / s_(i-1)**2 - 1) err(s_i)` and what is left of
-the entropies.
+where `prior` is the divergence of the noisiest data from the prior, and a chain of discrete steps replaces the integral
+by `sum 1/2 (s_i**2 / s_(i-1)**2 - 1) err(s_i)`.
 """
 
 from collections.abc import Callable
@@ -19,6 +19,7 @@ from jax.scipy.stats import norm
 from jaxtyping import Array, Float
 
 from sgm_jax.divergence import AbstractDivergence, as_divergence
+from sgm_jax.levels import Levels, log_uniform_levels
 from sgm_jax.scaling import Scaling
 from sgm_jax.score import as_noise
 from sgm_jax.sde import AbstractSDE
@@ -71,6 +72,52 @@ class DiscretisedDecoder(eqx.Module):
         return sum_per_example(larger + jnp.log(-jnp.expm1(jnp.minimum(smaller - larger, -tiny))))
 
 
+class BoundTerms(eqx.Module):
+    """The terms of a bound on the negative log-likelihood, in nats.
+
+    Args:
+        prior: divergence of the noisiest data from the prior [b].
+        diffusion: what each drawn noise level contributes [draws, b]; its mean over the draws counts.
+        reconstruction: from the smallest noise level to the data [b].
+        levels: the drawn noise levels [draws, b].
+    """
+
+    prior: PerExample
+    diffusion: Float[Array, "draws b"]
+    reconstruction: PerExample
+    levels: Float[Array, "draws b"]
+
+    @property
+    def total(self) -> PerExample:
+        """The bound [b]."""
+        return self.prior + self.diffusion.mean(axis=0) + self.reconstruction
+
+
+def bound_terms(
+    key: PRNGKey,
+    sde: AbstractSDE,
+    score_fn: ScoreFn,
+    x0: Batch,
+    *,
+    draws: int = 16,
+    decoder: Decoder = gaussian_decoder,
+    levels: Levels = log_uniform_levels,
+) -> BoundTerms:
+    """Return the terms of `likelihood_bound`, which has the same arguments and errors."""
+    _check_draws(draws)
+    level_key, noise_key, decoder_key = jax.random.split(key, 3)
+    drawn, weights = levels(level_key, sde, draws, x0.shape[0])
+    errors = jax.lax.map(
+        lambda pair: _error(pair[0], sde, score_fn, x0, pair[1]), (jax.random.split(noise_key, draws), drawn)
+    )
+    return BoundTerms(
+        prior=_prior(sde, x0, sde.s(sde.t_max)) - _entropy(sde.s(sde.t_max), x0),
+        diffusion=weights * errors,
+        reconstruction=_reconstruction(decoder_key, sde, score_fn, x0, draws, decoder, sde.s(sde.t_min)),
+        levels=drawn,
+    )
+
+
 def likelihood_bound(
     key: PRNGKey,
     sde: AbstractSDE,
@@ -79,10 +126,9 @@ def likelihood_bound(
     *,
     draws: int = 16,
     decoder: Decoder = gaussian_decoder,
+    levels: Levels = log_uniform_levels,
 ) -> PerExample:
     """Bound the negative log-likelihood of the reverse SDE from above, by denoising score matching.
-
-    The integral over noise levels is estimated with uniform, stratified `log s`: importance sampling for every SDE.
 
     Args:
         key: PRNG key of levels and noise.
@@ -92,6 +138,8 @@ def likelihood_bound(
         draws: noise levels an example.
         decoder: what leads from the smallest level to the data: `gaussian_decoder`, or `DiscretisedDecoder(scaling)`
             for the probability of integer data.
+        levels: how the integral over noise levels is estimated: `log_uniform_levels` (importance sampling for every
+            SDE), `uniform_time_levels`, or `StepLevels(n)` for a chain of `n` steps in place of the integral.
 
     Returns:
         An unbiased estimate of the bound for each example, in nats [b].
@@ -103,19 +151,7 @@ def likelihood_bound(
         Song et al., Maximum Likelihood Training of Score-Based Diffusion Models, 2021, theorem 3 and appendix B.
         Kingma et al., Variational Diffusion Models, 2021, eq. 11-17.
     """
-    _check_draws(draws)
-    level_key, noise_key, decoder_key = jax.random.split(key, 3)
-    levels, log_range = _log_uniform_levels(level_key, sde, draws, x0.shape[0])
-    excess = jax.lax.map(
-        lambda pair: _excess(pair[0], sde, score_fn, x0, pair[1]), (jax.random.split(noise_key, draws), levels)
-    )
-    smallest = sde.s(sde.t_min)
-    return (
-        _prior(sde, x0, sde.s(sde.t_max))
-        - _entropy(smallest, x0)
-        + log_range * excess.mean(axis=0)
-        + _reconstruction(decoder_key, sde, score_fn, x0, draws, decoder, smallest)
-    )
+    return bound_terms(key, sde, score_fn, x0, draws=draws, decoder=decoder, levels=levels).total
 
 
 def chain_bound(
@@ -162,11 +198,10 @@ def chain_bound(
         jnp.asarray(np.tile(levels[:-1], draws), x0.dtype),
         jnp.asarray(np.tile(gains, draws), x0.dtype),
     )
-    size = dimension(x0)
 
     def step(pair):
         step_key, level, gain = pair
-        return gain * (_excess(step_key, sde, score_fn, x0, jnp.full(x0.shape[:1], level)) + size)
+        return gain * _error(step_key, sde, score_fn, x0, jnp.full(x0.shape[:1], level))
 
     steps = jax.lax.map(step, pairs).sum(axis=0) / draws
     smallest = jnp.asarray(levels[-1], x0.dtype)
@@ -210,7 +245,7 @@ def implicit_bound(
     divergence = as_divergence(divergence)
     noise_of = as_noise(sde, score_fn)
     level_key, draw_key = jax.random.split(key)
-    levels, log_range = _log_uniform_levels(level_key, sde, draws, x.shape[0])
+    levels, weights = log_uniform_levels(level_key, sde, draws, x.shape[0])
     # Noise is added to what the data hold already.
     added = lambda s: jnp.sqrt(jnp.square(s) - jnp.square(sde.s(sde.t_min)))
 
@@ -228,25 +263,17 @@ def implicit_bound(
         surplus = share * (sum_per_example(jnp.square(z)) - dimension(x))
         return sum_per_example(jnp.square(noise)) - surplus - 2 * s * trace
 
-    integral = log_range * jax.lax.map(integrand, (jax.random.split(draw_key, draws), levels)).mean(axis=0)
+    integral = (weights * jax.lax.map(integrand, (jax.random.split(draw_key, draws), levels))).mean(axis=0)
     return _prior(sde, x, added(sde.s(sde.t_max))) + integral
 
 
-def _log_uniform_levels(key, sde, draws, count) -> tuple[Array, Array]:
-    """Return levels [draws, count], uniform and stratified in `log s` for each example, and the range of `log s`."""
-    low, high = jnp.log(sde.s(sde.t_min)), jnp.log(sde.s(sde.t_max))
-    shifts = jax.random.uniform(key, (draws, count))
-    return jnp.exp(low + (jnp.arange(draws)[:, None] + shifts) / draws * (high - low)), high - low
-
-
-def _excess(key, sde, score_fn, x0, s) -> PerExample:
-    """Return an unbiased estimate of `E|noise_estimate - noise|**2 - d` at levels `s` [b]."""
+def _error(key, sde, score_fn, x0, s) -> PerExample:
+    """Return an unbiased estimate of `E|noise_estimate - noise|**2` at levels `s` [b]."""
     noise = jax.random.normal(key, x0.shape, x0.dtype)
     error = as_noise(sde, score_fn)(s, x0 + expand(s, x0) * noise) - noise
     # The noise's own square has the mean d. Its share in the error, for data of unit scale, is taken out.
     share = 1 / jnp.square(1 + jnp.square(s))
-    size = dimension(x0)
-    return sum_per_example(jnp.square(error)) - size - share * (sum_per_example(jnp.square(noise)) - size)
+    return sum_per_example(jnp.square(error)) - share * (sum_per_example(jnp.square(noise)) - dimension(x0))
 
 
 def _prior(sde, x0, s) -> PerExample:

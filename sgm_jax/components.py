@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from sgm_jax import objectives, sampling, sde
 from sgm_jax.divergence import DIVERGENCES, AbstractDivergence
+from sgm_jax.learned_schedule import learned_vp
 from sgm_jax.naming import choose, construct
 from sgm_jax.networks import MLP, DiT, UNet, VDMUNet, ncsn, ncsnv2, ncsnv2_deeper, ncsnv2_deepest
 from sgm_jax.score import PREDICTIONS as SCORE_PREDICTIONS
@@ -19,6 +20,7 @@ from sgm_jax.shapes import PRNGKey
 SDES = {
     "cosine": sde.Cosine,
     "edm": sde.EDM,
+    "learned_vp": learned_vp,
     "rectified_flow": sde.RectifiedFlow,
     "subvp": sde.SubVP,
     "ve": sde.VE,

@@ -161,6 +161,13 @@ class Experiment:
         training = {} if dropout_key is None else {"deterministic": False, "rngs": {"dropout": dropout_key}}
         return self.network.apply({"params": params}, noise_label, x, label, **training)
 
+    def trained(self, params: PyTree) -> tuple["Experiment", PyTree]:
+        """Return the experiment of a trained network and the network's parameters, of the parameters in training.
+
+        Here they are what they were; objectives that train more than the network put what they trained in its place.
+        """
+        return self, params
+
     def score_fn(self, params: PyTree, label: Int[Array, " b"] | None = None) -> NetworkScore:
         """Return the score function of the network with `params`, given classes [b] or none."""
         return NetworkScore(self.sde, self.prediction, jax.tree_util.Partial(self._apply, params, label=label))

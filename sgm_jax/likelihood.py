@@ -161,9 +161,10 @@ STEPS = {"batch": _together, "per_example": _each_alone}
 def _integrate(keys, x, process, divergence, controller, solver, adjoint, max_steps) -> Likelihood:
     sde = process.sde
     low, high = sde.s(sde.t_min), sde.s(sde.t_max)
-    vectors = divergence.vectors(keys, x)
 
+    # Everything traced goes through `args`, where every adjoint finds it.
     def vector_field(u, state, args):
+        process, vectors = args
         velocity, pullback = jax.vjp(lambda y: process.vector_field(u, y), state[0])
         return velocity, divergence.estimates(vectors, lambda v: pullback(v)[0])
 
@@ -174,6 +175,7 @@ def _integrate(keys, x, process, divergence, controller, solver, adjoint, max_st
         t1=process.clock(high),
         dt0=0.01 * (process.clock(high) - process.clock(low)),
         y0=(x * process.scale(low), jnp.zeros((divergence.count, x.shape[0]), x.dtype)),
+        args=(process, divergence.vectors(keys, x)),
         stepsize_controller=controller,
         adjoint=adjoint,
         max_steps=max_steps,

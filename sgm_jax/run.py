@@ -1,6 +1,7 @@
 """The default mode: train, sample, score and report in one go."""
 
 import contextlib
+import functools
 import pathlib
 import platform
 import time
@@ -10,7 +11,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgm_jax import classifier_experiment, fitted, modes, report, representation, sampling, stored
+from sgm_jax import (
+    classifier_experiment,
+    fitted,
+    likelihood_experiment,
+    modes,
+    report,
+    representation,
+    sampling,
+    stored,
+)
 from sgm_jax.experiment import Experiment
 from sgm_jax.sampling import Angle
 from sgm_jax.shapes import per_example_keys
@@ -22,13 +32,17 @@ STRIP = (4, 10)  # images and frames of the film strip
 PATHS = (4, 9)  # rows and columns of the interpolation
 
 
-def run(experiment: Experiment, workdir: pathlib.Path) -> int:
+def run(
+    experiment: Experiment,
+    workdir: pathlib.Path,
+    measure_likelihood: modes.MeasureLikelihood = modes.measure_likelihood,
+) -> int:
     """Train, then write samples, likelihoods, restorations, quality figures and the page; returns the exit code."""
     start, timings = time.perf_counter(), {}
     with timed(timings, "training"):
         if not modes.train_to_end(experiment, workdir):
             return 1
-    params = stored.parameters(experiment, workdir)
+    experiment, params = stored.trained(experiment, workdir)
 
     if experiment.config.sampling.schedule == "fitted":
         with timed(timings, "fit"):
@@ -42,7 +56,7 @@ def run(experiment: Experiment, workdir: pathlib.Path) -> int:
     with timed(timings, "films"):
         fields |= films(experiment, workdir, params)
     with timed(timings, "likelihood"):
-        fields["likelihood"] = modes.measure_likelihood(experiment, workdir, params)
+        fields["likelihood"] = measure_likelihood(experiment, workdir, params)
         modes.save_likelihood(fields["likelihood"], workdir)
     if modes.is_image(experiment):
         with timed(timings, "interpolation"):
@@ -131,8 +145,15 @@ def environment() -> dict[str, str]:
     }
 
 
+MODES = {"run": run, **modes.MODES}
+_bounded = {"measure_likelihood": likelihood_experiment.measure_bound}
 OBJECTIVES = {
     "classifier": (classifier_experiment.ClassifierExperiment, classifier_experiment.MODES),
-    "score": (Experiment, {"run": run, **modes.MODES}),
+    "maximum_likelihood": (likelihood_experiment.MaximumLikelihoodExperiment, MODES),
+    "score": (Experiment, MODES),
+    "vdm": (
+        likelihood_experiment.VariationalExperiment,
+        MODES | {"run": functools.partial(run, **_bounded), "likelihood": functools.partial(modes.measure, **_bounded)},
+    ),
 }
 """What can be learned: the experiment that `config.objective` stands for, and its modes."""

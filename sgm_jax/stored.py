@@ -22,6 +22,12 @@ def parameters(experiment: Experiment, workdir: pathlib.Path) -> Any:
         return checkpoints.restore(jax.eval_shape(experiment.init))[0].ema_params
 
 
+def trained(experiment: Experiment, workdir: pathlib.Path) -> tuple[Experiment, Any]:
+    """Return the experiment with all that training changed, and the network's parameters: what modes work with."""
+    params = parameters(experiment, workdir)
+    return (experiment, params) if find(experiment.config, workdir) is not None else experiment.trained(params)
+
+
 def find(config: ConfigDict, workdir: pathlib.Path) -> Pretrained | None:
     """Return the library's own network that `config.pretrained` names, or that of `model.safetensors` in `workdir`.
 
@@ -57,6 +63,6 @@ def convert(source: str, format: str | None, config: str | None, workdir: pathli
 
 def export(experiment: Experiment, workdir: pathlib.Path) -> int:
     """Write the averaged parameters, with all that is needed to use them, as `model.safetensors`."""
-    Pretrained.from_experiment(experiment, parameters(experiment, workdir)).save(workdir / FILE)
+    Pretrained.from_experiment(*trained(experiment, workdir)).save(workdir / FILE)
     print(f"network in {workdir / FILE}")
     return 0

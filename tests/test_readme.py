@@ -10,6 +10,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 PAGES = {
     "README.md": {"samples": (500, 2), "log_prob": (100,)},
     "docs/inverse.md": {"x": (1, 1, 8, 8, 1)},
+    "docs/maximum_likelihood.md": {"raw": (64, 2)},
     "docs/networks.md": {"images": (4, 28, 28, 1)},
     "docs/sampling.md": {"x": (16, 2)},
 }

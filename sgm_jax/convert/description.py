@@ -17,7 +17,10 @@ import numpy as np
 from sgm_jax.naming import choose, set_options
 
 # Where the classes are that a description may name.
-ROOMS = ("sgm_jax.sde", "sgm_jax.score", "sgm_jax.labels", "sgm_jax.networks", "sgm_jax.scaling")
+ROOMS = (
+    *("sgm_jax.sde", "sgm_jax.learned_schedule", "sgm_jax.score", "sgm_jax.labels", "sgm_jax.networks"),
+    "sgm_jax.scaling",
+)
 CONSTANTS = {
     **{name: getattr(jnp, name) for name in ("float16", "bfloat16", "float32")},
     **{name: getattr(nn, name) for name in ("elu", "gelu", "relu", "swish")},

@@ -8,9 +8,11 @@ from sgm_jax.modes.evaluation import train_judge as train_judge
 from sgm_jax.modes.inverse import invert as invert
 from sgm_jax.modes.inverse import restore as restore
 from sgm_jax.modes.inverse import save_restored as save_restored
+from sgm_jax.modes.likelihood import MeasureLikelihood as MeasureLikelihood
 from sgm_jax.modes.likelihood import measure as measure
 from sgm_jax.modes.likelihood import measure_likelihood as measure_likelihood
 from sgm_jax.modes.likelihood import save_likelihood as save_likelihood
+from sgm_jax.modes.likelihood import summarise as summarise
 from sgm_jax.modes.planning import suggest as suggest
 from sgm_jax.modes.sampling import beside_data as beside_data
 from sgm_jax.modes.sampling import draw as draw
@@ -28,6 +30,7 @@ from sgm_jax.modes.shared import SAMPLES as SAMPLES
 from sgm_jax.modes.shared import TRAINING_DATA as TRAINING_DATA
 from sgm_jax.modes.shared import Unsuitable as Unsuitable
 from sgm_jax.modes.shared import check_workdir as check_workdir
+from sgm_jax.modes.shared import examples as examples
 from sgm_jax.modes.shared import held_out_batch as held_out_batch
 from sgm_jax.modes.shared import is_image as is_image
 from sgm_jax.modes.shared import is_labelled as is_labelled

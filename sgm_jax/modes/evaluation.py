@@ -10,7 +10,7 @@ from sgm_jax import evaluation, report
 from sgm_jax.experiment import Experiment
 from sgm_jax.modes.sampling import draw
 from sgm_jax.modes.shared import CLASSIFIER, Unsuitable, held_out_batch, is_labelled, stream, write_json
-from sgm_jax.stored import parameters
+from sgm_jax.stored import trained
 
 GUIDED = ("frechet", "frechet_floor", "class_accuracy", "confident")  # figures by the scale of guidance
 SHOWN = 10  # samples of each scale
@@ -51,8 +51,9 @@ def measure_quality(experiment: Experiment, samples: np.ndarray, judge: evaluati
 
 def evaluate(experiment: Experiment, workdir: pathlib.Path) -> int:
     """Score fresh samples into `quality.json`; returns the exit code."""
+    experiment, params = trained(experiment, workdir)
     judge = train_judge(experiment)
-    samples = draw(experiment, workdir, parameters(experiment, workdir), experiment.config.sampling.count)
+    samples = draw(experiment, workdir, params, experiment.config.sampling.count)
     save_quality(measure_quality(experiment, samples, judge), workdir)
     return 0
 
@@ -73,7 +74,8 @@ def compare_guidance(experiment: Experiment, workdir: pathlib.Path) -> int:
     section = experiment.config.sampling
     if section.label is None:
         raise Unsuitable("mode 'guidance' needs a sampling.label, got None")
-    judge, params = train_judge(experiment), parameters(experiment, workdir)
+    experiment, params = trained(experiment, workdir)
+    judge = train_judge(experiment)
     rows, pictures = [], []
     for scale in section.guidance_scales:
         samples = draw(experiment, workdir, params, section.count, scale)

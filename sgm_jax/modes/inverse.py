@@ -12,10 +12,8 @@ from sgm_jax import data as datasets
 from sgm_jax import evaluation, inverse, report
 from sgm_jax.experiment import Experiment
 from sgm_jax.modes.shared import INVERSE, Unsuitable, held_out_batch, is_image, stream, write_json
-from sgm_jax.stored import parameters
+from sgm_jax.stored import trained
 from sgm_jax.tasks import make_problem, measure, shown, with_singular_vectors
-
-WINDOW = 7  # pixels of the structural similarity's window
 
 
 def restore(experiment: Experiment, params: Any) -> dict[str, Any]:
@@ -90,7 +88,7 @@ def invert(experiment: Experiment, workdir: pathlib.Path) -> int:
     """Restore images into `inverse.npz`, `inverse.json`, `inverse.png` and a page; returns the exit code."""
     if not is_image(experiment):
         raise Unsuitable(f"mode 'inverse' needs images, got data of shape {experiment.dataset.shape}")
-    result = restore(experiment, parameters(experiment, workdir))
+    result = restore(*trained(experiment, workdir))
     save_restored(result, workdir)
     page = report.write(
         workdir / "inverse",

@@ -2,6 +2,7 @@
 
 import hashlib
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -17,8 +18,11 @@ from sgm_jax.experiment import Experiment
 from sgm_jax.modes import records
 from sgm_jax.modes.shared import LIKELIHOOD, Unsuitable, examples, stream, write_json
 from sgm_jax.sampling import Angle
-from sgm_jax.stored import parameters
+from sgm_jax.stored import trained
 from sgm_jax.version import __version__
+
+# Of held-out data, as `summarise` returns them: (experiment, workdir, params) -> figures.
+MeasureLikelihood = Callable[[Experiment, pathlib.Path, Any], dict[str, Any]]
 
 
 def measure_likelihood(experiment: Experiment, workdir: pathlib.Path, params: Any) -> dict[str, Any]:
@@ -58,16 +62,23 @@ def measure_likelihood(experiment: Experiment, workdir: pathlib.Path, params: An
     dimensions = int(np.prod(experiment.dataset.shape))
     bits = np.asarray(jax.vmap(experiment.scaling.bits_per_dim, (0, None))(bound, dimensions), np.float64)
     bits = bits.mean(axis=0)
-    return {
-        "bits_per_dim": float(bits.mean()),
-        "standard_error": float(bits.std(ddof=1) / np.sqrt(count)) if count > 1 else float("nan"),
+    return summarise(bits, float(bound.mean()), float(np.mean([record["evaluations"] for record in done]))) | {
         "divergence_error": _root_mean_square(done, dimensions),
-        "examples": count,
         "split": section.split,
         "repeats": section.repeats,
         "importance": section.importance,
-        "nats_per_example": float(bound.mean()),
-        "evaluations": float(np.mean([record["evaluations"] for record in done])),
+    }
+
+
+def summarise(bits: np.ndarray, nats: float, evaluations: float) -> dict[str, Any]:
+    """Return what is reported of bits per dimension [n] and of the mean log-likelihood in nats."""
+    count = len(bits)
+    return {
+        "bits_per_dim": float(bits.mean()),
+        "standard_error": float(bits.std(ddof=1) / np.sqrt(count)) if count > 1 else float("nan"),
+        "examples": count,
+        "nats_per_example": nats,
+        "evaluations": evaluations,
         "per_example": bits,
     }
 
@@ -126,9 +137,12 @@ def _root_mean_square(done: list[dict[str, Any]], dimensions: int) -> float | No
     return float(np.sqrt(np.mean(np.square(errors))) / dimensions / np.log(2))
 
 
-def measure(experiment: Experiment, workdir: pathlib.Path) -> int:
+def measure(
+    experiment: Experiment, workdir: pathlib.Path, measure_likelihood: MeasureLikelihood = measure_likelihood
+) -> int:
     """Write bits per dimension of the split's data to `likelihood.json`; returns the exit code."""
-    result = measure_likelihood(experiment, workdir, parameters(experiment, workdir))
+    experiment, params = trained(experiment, workdir)
+    result = measure_likelihood(experiment, workdir, params)
     save_likelihood(result, workdir)
     return 0
 

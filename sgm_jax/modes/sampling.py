@@ -11,7 +11,7 @@ from sgm_jax import fitted, report, sampling
 from sgm_jax.experiment import Experiment
 from sgm_jax.modes.shared import CALIBRATION, SAMPLES, Unsuitable, held_out_batch, is_image, stream
 from sgm_jax.shapes import per_example_keys
-from sgm_jax.stored import parameters
+from sgm_jax.stored import trained
 
 GRID = 100  # images in the sample grid
 
@@ -38,7 +38,8 @@ def draw(
 
 def sample(experiment: Experiment, workdir: pathlib.Path) -> int:
     """Draw samples into `samples.npz`, `samples.png` and a page of their own; returns the exit code."""
-    samples = draw(experiment, workdir, parameters(experiment, workdir), experiment.config.sampling.count)
+    experiment, params = trained(experiment, workdir)
+    samples = draw(experiment, workdir, params, experiment.config.sampling.count)
     save_samples(samples, experiment.sampling_labels(len(samples)), workdir)
     page = report.write(
         workdir / "samples",
@@ -72,5 +73,6 @@ def fit(experiment: Experiment, workdir: pathlib.Path) -> int:
     schedule = experiment.config.sampling.schedule
     if schedule != "fitted":
         raise Unsuitable(f"mode 'fit' needs --config.sampling.schedule=fitted, got {schedule!r}")
-    fitted.fit(stream(experiment, CALIBRATION), experiment, workdir, parameters(experiment, workdir))
+    experiment, params = trained(experiment, workdir)
+    fitted.fit(stream(experiment, CALIBRATION), experiment, workdir, params)
     return 0

@@ -1,6 +1,7 @@
 """Networks: flax.linen modules `(noise label, x, label) -> array` that know no SDE."""
 
 from sgm_jax.networks.conservative import Conservative as Conservative
+from sgm_jax.networks.coupling import DequantisationFlow as DequantisationFlow
 from sgm_jax.networks.dit import DIT_SIZES as DIT_SIZES
 from sgm_jax.networks.dit import DiT as DiT
 from sgm_jax.networks.mlp import MLP as MLP

@@ -9,6 +9,7 @@ from sgm_jax.objectives.matching import implicit_score_matching as implicit_scor
 from sgm_jax.objectives.matching import over_noise_levels as over_noise_levels
 from sgm_jax.objectives.matching import sliced_score_matching as sliced_score_matching
 from sgm_jax.objectives.matching import sliced_score_matching_vr as sliced_score_matching_vr
+from sgm_jax.objectives.maximum_likelihood import maximum_likelihood as maximum_likelihood
 from sgm_jax.objectives.times import LevelTimes as LevelTimes
 from sgm_jax.objectives.times import LogNormalTimes as LogNormalTimes
 from sgm_jax.objectives.times import LogUniformTimes as LogUniformTimes
@@ -16,6 +17,8 @@ from sgm_jax.objectives.times import Times as Times
 from sgm_jax.objectives.times import UniformTimes as UniformTimes
 from sgm_jax.objectives.times import independent_quantiles as independent_quantiles
 from sgm_jax.objectives.times import stratified_quantiles as stratified_quantiles
+from sgm_jax.objectives.variational import discrete_variational_diffusion as discrete_variational_diffusion
+from sgm_jax.objectives.variational import variational_diffusion as variational_diffusion
 from sgm_jax.objectives.weightings import WEIGHTINGS as WEIGHTINGS
 from sgm_jax.objectives.weightings import EDMWeighting as EDMWeighting
 from sgm_jax.objectives.weightings import LogSNRWeighting as LogSNRWeighting
