@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgm_jax import classifier_experiment, fitted, likelihood, modes, report, sampling, stored
+from sgm_jax import classifier_experiment, density_experiment, fitted, likelihood, modes, report, sampling, stored
 from sgm_jax.experiment import Experiment
 from sgm_jax.sampling import Angle
 from sgm_jax.shapes import per_example_keys
@@ -133,6 +133,7 @@ def environment() -> dict[str, str]:
 
 OBJECTIVES = {
     "classifier": (classifier_experiment.ClassifierExperiment, classifier_experiment.MODES),
+    "density": (density_experiment.DensityExperiment, density_experiment.MODES),
     "score": (Experiment, {"run": run, **modes.MODES}),
 }
 """What can be learned: the experiment that `config.objective` stands for, and its modes."""
