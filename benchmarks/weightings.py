@@ -2,8 +2,8 @@
 
 One network is trained from one seed and for one number of steps by two rules: every noise level weighted alike at times
 uniform in the SDE's own (DDPM's loss), and likelihood weighting at times drawn in proportion to it
-(configs/scoreflow.py); with `--rules` also likelihood weighting at uniform times. Bits per dimension are of the same held-out digits, uniformly dequantised;
-the difference to the first row has its standard error over the digits.
+(configs/scoreflow.py); with `--rules` also likelihood weighting at uniform times. Bits per dimension are of the same
+held-out digits, uniformly dequantised; the difference to the first row has its standard error over the digits.
 
 References:
     Song, Durkan, Murray, Ermon, Maximum Likelihood Training of Score-Based Diffusion Models, 2021, table 2.
@@ -50,7 +50,12 @@ def main() -> None:
     parser.add_argument("--data", choices=VARIANTS, default="digits")
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--rules", nargs="+", choices=RULES, default=["noise weighting, uniform times", "likelihood weighting, importance-sampled times"])
+    parser.add_argument(
+        "--rules",
+        nargs="+",
+        choices=RULES,
+        default=["noise weighting, uniform times", "likelihood weighting, importance-sampled times"],
+    )
     arguments = parser.parse_args()
     print("| training | bits per dimension | difference | minutes |\n|---|---|---|---|")
     first = None
@@ -60,7 +65,9 @@ def main() -> None:
         first = bits if first is None else first
         error = (bits - first).std(ddof=1) / np.sqrt(len(bits))
         minutes = (time.perf_counter() - begun) / 60
-        print(f"| {rule} | {bits.mean():.3f} | {(bits - first).mean():+.3f} ± {error:.3f} | {minutes:.1f} |", flush=True)
+        print(
+            f"| {rule} | {bits.mean():.3f} | {(bits - first).mean():+.3f} ± {error:.3f} | {minutes:.1f} |", flush=True
+        )
 
 
 if __name__ == "__main__":

@@ -66,9 +66,7 @@ FORMS = {
         objectives.finite_difference_score_matching, slices, projection, step=step
     ),
     "implicit": lambda: objectives.MATCHINGS["implicit"],
-    "sliced": lambda slices=1, projection="rademacher": projected(
-        objectives.sliced_score_matching, slices, projection
-    ),
+    "sliced": lambda slices=1, projection="rademacher": projected(objectives.sliced_score_matching, slices, projection),
     "sliced_vr": lambda slices=1, projection="rademacher": projected(
         objectives.sliced_score_matching_vr, slices, projection
     ),
