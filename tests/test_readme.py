@@ -10,6 +10,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 PAGES = {
     "README.md": {"samples": (500, 2), "log_prob": (100,)},
     "docs/networks.md": {"images": (4, 28, 28, 1)},
+    "docs/objectives.md": {"loss": (64,), "sliced": (64,)},
     "docs/sampling.md": {"x": (16, 2)},
 }
 
