@@ -26,13 +26,11 @@ from sgm_jax import modes, sampling, stored
 from sgm_jax.data import ArraySource
 from sgm_jax.experiment import Experiment
 
-MODELS = {
-    "seed 0": (0, slice(None)),
-    "seed 1": (1, slice(None)),
-    "half 0": (0, slice(0, None, 2)),
-    "half 1": (1, slice(1, None, 2)),
+# Two models each: a seed and a part of the training data.
+PAIRS = {
+    "all digits, two seeds": ((0, slice(None)), (1, slice(None))),
+    "two halves of the digits": ((0, slice(0, None, 2)), (1, slice(1, None, 2))),
 }
-PAIRS = (("seed 0", "seed 1"), ("half 0", "half 1"))
 
 
 def codes(seed: int, part: slice, steps: int) -> np.ndarray:
@@ -56,15 +54,15 @@ def codes(seed: int, part: slice, steps: int) -> np.ndarray:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--pairs", nargs="+", choices=PAIRS, default=list(PAIRS))
     arguments = parser.parse_args()
-    found = {name: codes(seed, part, arguments.steps) for name, (seed, part) in MODELS.items()}
-    print("| models | correlation | difference | difference between digits |\n|---|---|---|---|")
+    print("| models | correlation | difference | difference between digits |\n|---|---|---|---|", flush=True)
     rms = lambda x: np.sqrt(np.mean(np.square(x)))
-    for one, other in PAIRS:
-        correlation = np.corrcoef(found[one].ravel(), found[other].ravel())[0, 1]
-        apart = rms(found[one] - np.roll(found[one], 1, axis=0))
-        print(f"| {one}, {other} | {correlation:.3f} | {rms(found[one] - found[other]):.3f} | {apart:.3f} |")
+    for pair in arguments.pairs:
+        one, other = (codes(*model, arguments.steps) for model in PAIRS[pair])
+        correlation, apart = np.corrcoef(one.ravel(), other.ravel())[0, 1], rms(one - np.roll(one, 1, axis=0))
+        print(f"| {pair} | {correlation:.3f} | {rms(one - other):.3f} | {apart:.3f} |", flush=True)
 
 
 if __name__ == "__main__":

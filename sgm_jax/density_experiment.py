@@ -63,4 +63,4 @@ def run(experiment: DensityExperiment, workdir: pathlib.Path) -> int:
     return modes.sample(experiment, workdir) if modes.train_to_end(experiment, workdir) else 1
 
 
-MODES = {"run": run} | {name: modes.MODES[name] for name in ("suggest", "train", "sample", "export")}
+MODES = {"run": run} | {name: modes.MODES[name] for name in ("suggest", "train", "sample")}
