@@ -84,7 +84,7 @@ def multiscale(params):
     )
 
 
-def fit(loss, steps=5000, batch=512):
+def fit(loss, steps=4000, batch=256):
     """Return the parameters after `steps` of Adam on fresh data."""
     optimizer = optax.adam(optax.cosine_decay_schedule(3e-3, steps))
 
@@ -135,7 +135,7 @@ print("relative error of the score")
 for name, error in errors.items():
     print(f"{name:>40} {error:6.2f}")
 
-grid = np.linspace(-9, 9, 19)
+grid = np.linspace(-9, 9, 17)
 points = jnp.asarray(np.stack(np.meshgrid(grid, grid), -1).reshape(-1, 2), jnp.float32)
 panels = (
     ("exact", exact_score, 0.2),
@@ -143,7 +143,7 @@ panels = (
     ("exact, noise of level 5", exact_score, 5.0),
     ("multi-scale, noise of level 5", multiscale(multiscale_params), 5.0),
 )
-figure = Figure((11, 3), 70, layout="constrained")
+figure = Figure((11, 3), 60, layout="constrained")
 for axes, (title, score_fn, s) in zip(figure.subplots(1, 4), panels, strict=True):
     arrows = np.asarray(score_fn(s, points))
     arrows = arrows / np.maximum(np.linalg.norm(arrows, axis=1, keepdims=True), 1e-9)
@@ -195,7 +195,7 @@ print(f"\nshare of samples in the heavy mode (data: {WEIGHTS[1]:.2f}, standard e
 for name, x in samples.items():
     print(f"{name:>40} {share(x):6.2f}")
 
-figure = Figure((11, 2.6), 70, layout="constrained")
+figure = Figure((11, 2.6), 60, layout="constrained")
 shown = {"data": data[:CHAINS]} | samples
 for axes, (title, x) in zip(figure.subplots(1, len(shown)), shown.items(), strict=True):
     axes.plot(*np.asarray(x).T, ".", markersize=1, color="#3b5bdb")
