@@ -2,7 +2,8 @@
 
 The NCSN++ of score_sde at half its width (64 channels, multipliers 1, 2, 2, 2, two blocks a level, 32x32) and DDPM of
 the same widths, each beside diffusers' `UNet2DModel` of these widths, batch 8: milliseconds an image of a forward pass
-and of a training step (loss, gradient, Adam), in turns, and the ratio of the medians. Above 1 ours is the faster one.
+and of a training step (loss, gradient, Adam), in blocks that take turns, since the libraries' thread pools disturb each
+other, and the ratio of the medians. Above 1 ours is the faster one.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from sgm_jax.networks import UNet
 sys.modules.setdefault("torchvision", None)
 
 BATCH, SIZE, WIDTHS, BLOCKS = 8, 32, (64, 128, 128, 128), 2
+BLOCKS_EACH, SETTLE = 3, 2  # blocks of calls, and calls before each that are not counted
 SHAPE = dict(channels=64, multipliers=(1, 2, 2, 2), blocks=BLOCKS, dropout=0.0)
 OURS = {
     "NCSN++": UNet(
@@ -88,21 +90,22 @@ def diffusers():
 
 
 def medians(functions, rounds):
-    """Time functions in turns; return the median of each in milliseconds an image."""
-    for function in functions:
-        function()
-    times = np.empty((rounds, len(functions)))
-    for turn in times:
-        for i, function in enumerate(functions):
-            start = time.perf_counter()
-            function()
-            turn[i] = time.perf_counter() - start
-    return 1e3 / BATCH * np.median(times, axis=0)
+    """Time functions in blocks of `rounds` calls that take turns; return medians in milliseconds an image."""
+    times = [[] for _ in functions]
+    for _ in range(BLOCKS_EACH):
+        for function, taken in zip(functions, times, strict=True):
+            for _ in range(SETTLE):
+                function()
+            for _ in range(rounds):
+                start = time.perf_counter()
+                function()
+                taken.append(time.perf_counter() - start)
+    return 1e3 / BATCH * np.median(times, axis=1)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--rounds", type=int, default=7)
     rounds = parser.parse_args().rounds
     *theirs, their_size = diffusers()
     print("| network | parameters (diffusers) | pass | ms an image | diffusers | ratio |\n|---|---|---|---|---|---|")
