@@ -54,7 +54,7 @@ def codes(seed: int, part: slice, steps: int) -> np.ndarray:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--pairs", nargs="+", choices=PAIRS, default=list(PAIRS))
     arguments = parser.parse_args()
     print("| models | correlation | difference | difference between digits |\n|---|---|---|---|", flush=True)
