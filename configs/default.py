@@ -11,7 +11,7 @@ from ml_collections.config_dict import placeholder
 def get_config() -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
-    config.objective = "score"  # score, classifier, vdm, maximum_likelihood (see configs/)
+    config.objective = "score"  # score, density, maximum_likelihood, vdm, classifier (see configs/)
 
     config.data = ConfigDict()
     config.data.name = "mnist"  # see docs/data.md for the names and their options
@@ -45,7 +45,7 @@ def get_config() -> ConfigDict:
     config.pretrained = placeholder(str)  # name of a network of the library's own, used in place of a trained one
 
     config.network = ConfigDict()
-    config.network.name = "unet"  # mlp, ncsn, ncsnv2, ncsnv2_deeper, ncsnv2_deepest, unet
+    config.network.name = "unet"  # energy_mlp, energy_unet, mlp, ncsn, ncsnv2, ncsnv2_deeper, ncsnv2_deepest, unet
     config.network.num_classes = placeholder(int)  # of a class-conditional model; the data need labels
 
     config.prediction = ConfigDict()
@@ -55,16 +55,24 @@ def get_config() -> ConfigDict:
     config.prediction.sigma_end = placeholder(float)
     config.prediction.levels = placeholder(int)
 
+    config.matching = ConfigDict()
+    config.matching.name = "denoising"  # denoising, implicit, sliced, sliced_vr, finite_difference: docs/objectives.md
+    config.matching.projection = placeholder(str)  # gaussian, rademacher, sphere
+    config.matching.slices = placeholder(int)  # projections an example
+    config.matching.step = placeholder(float)  # of finite_difference, in data units
+
     config.weighting = ConfigDict()
     config.weighting.name = "noise"  # noise, likelihood, edm, min_snr
     config.weighting.sigma_data = placeholder(float)
     config.weighting.gamma = placeholder(float)
 
     config.times = ConfigDict()
-    config.times.name = "uniform"  # uniform, log_normal, log_uniform (importance sampling for likelihood)
+    config.times.name = "uniform"  # uniform, log_normal, log_uniform (importance sampling for likelihood), levels
     config.times.quantiles = "stratified"  # stratified, independent
     config.times.mean = placeholder(float)
     config.times.std = placeholder(float)
+    config.times.levels = placeholder(int)  # of levels: how many, and the schedule they follow
+    config.times.schedule = placeholder(str)
 
     config.optimizer = ConfigDict()
     config.optimizer.name = "adam"  # adam, adamw, lion, muon, radam, sgd
@@ -100,7 +108,7 @@ def get_config() -> ConfigDict:
         int
     )  # of dpm_solver_pp, sde_dpm_solver_pp, unipc, deis, sa_solver, soft_adams, tabulated
     config.sampling.variance = placeholder(str)  # of ancestral: small, large
-    config.sampling.snr = placeholder(float)  # of the Langevin corrector
+    config.sampling.snr = placeholder(float)  # of Langevin steps
     config.sampling.corrector_steps = placeholder(int)
     config.sampling.s_churn = placeholder(float)  # of churn
     config.sampling.s_noise = placeholder(float)

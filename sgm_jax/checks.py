@@ -76,7 +76,7 @@ def check_sampling(config: ConfigDict, sde: AbstractSDE) -> None:
 
 def check_rank(name: str, shape: tuple[int, ...]) -> None:
     """Check that the network works on data of this shape."""
-    wanted, rank = ("vectors [d]", 1) if name == "mlp" else ("images [h, w, c]", 3)
+    wanted, rank = ("vectors [d]", 1) if name in ("mlp", "energy_mlp") else ("images [h, w, c]", 3)
     if len(shape) != rank:
         raise ValueError(f"network {name!r} works on {wanted}, got data of shape {shape}")
 

@@ -2,8 +2,8 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -13,10 +13,11 @@ from jaxtyping import Array, Int, PyTree
 from ml_collections import ConfigDict
 
 from sgm_jax import data as datasets
-from sgm_jax import guidance, objectives, sampling, sde
+from sgm_jax import guidance, sampling, sde
 from sgm_jax.checks import check_inverse, check_labels, check_rank, check_sampling, sampling_levels
 from sgm_jax.components import (
     AUGMENTATIONS,
+    MATCHINGS,
     NETWORKS,
     PREDICTIONS,
     PROCESSES,
@@ -48,12 +49,15 @@ class Experiment:
     sde: sde.AbstractSDE
     network: Any
     prediction: AbstractPrediction
+    matching: Callable
     weighting: Callable
     times: Callable
     augmentation: Callable
     learning_rate: Callable
     optimizer: optax.GradientTransformation
     schedule: Schedule
+
+    matchings: ClassVar[Mapping[str, Callable]] = MATCHINGS
 
     @classmethod
     def from_config(cls, config: ConfigDict, pretrained: Pretrained | None = None) -> "Experiment":
@@ -90,10 +94,13 @@ class Experiment:
         parts = dict(
             sde=build("sde", config.sde, SDES),
             prediction=build("prediction", config.prediction, PREDICTIONS),
+            matching=build("matching", config.matching, cls.matchings),
             weighting=build("weighting", config.weighting, WEIGHTINGS),
             times=build("times", times, TIMES),
             augmentation=choose("train.augmentation", train.augmentation, AUGMENTATIONS),
         )
+        # What the times would say of the SDE in training they say now.
+        jax.eval_shape(lambda key: parts["times"](key, parts["sde"], 1), jax.random.key(0))
         if pretrained is not None:
             parts |= dict(sde=pretrained.sde, prediction=pretrained.prediction)
             config = config.copy_and_resolve_references()
@@ -207,15 +214,11 @@ class Experiment:
     def _loss(self, keys, network, batch, augmentation):
         bins, augment, loss = keys
         x0 = augmentation(augment, self.scaling.dequantise(bins, batch["x"]))
-        losses = objectives.denoising_score_matching(
-            loss,
-            self.sde,
-            NetworkScore(self.sde, self.prediction, network),
-            x0,
-            weighting=self.weighting,
-            times=self.times,
-        )
-        return losses / x0[0].size
+        return self.objective(loss, NetworkScore(self.sde, self.prediction, network), x0) / x0[0].size
+
+    def objective(self, key: PRNGKey, score_fn: ScoreFn, x0: Array) -> Array:
+        """Return the config's form of score matching [b] for data `x0` [b, ...]."""
+        return self.matching(key, self.sde, score_fn, x0, weighting=self.weighting, times=self.times)
 
     def train_step(self) -> Callable:
         """Return the pure training step `(state, batch) -> (state, metrics)`."""

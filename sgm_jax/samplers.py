@@ -19,6 +19,11 @@ def predictor_corrector(snr: float = 0.16, corrector_steps: int = 1) -> Predicto
     return PredictorCorrector(corrector=Langevin(snr, corrector_steps))
 
 
+def annealed_langevin(snr: float = 0.16, corrector_steps: int = 5) -> PredictorCorrector:
+    """Return annealed Langevin dynamics, the step given by the signal-to-noise ratio that mode `suggest` finds."""
+    return PredictorCorrector(sampling.Hold(), Langevin(snr, corrector_steps))
+
+
 def score_sde(predictor: Callable) -> Callable[..., PredictorCorrector]:
     """Return the maker of score_sde's predictor-corrector in its own discretisation; no corrector without an snr."""
 
@@ -43,6 +48,7 @@ def tabulated(levels: NDArray, order: int = 2) -> sampling.TabulatedMultistep:
 # Makers of solvers: keyword options, among them the SDE, the number of steps and the levels where they need them.
 SOLVERS = {
     "ancestral": sampling.Ancestral,
+    "annealed_langevin": annealed_langevin,
     "bosh3": diffrax.Bosh3,
     "churn": lambda steps, s_churn=40.0, s_noise=1.003: sampling.Churn(steps + 1, s_churn, s_noise=s_noise),
     "ddim": diffrax.Euler,

@@ -12,6 +12,7 @@ PAGES = {
     "docs/inverse.md": {"x": (1, 1, 8, 8, 1)},
     "docs/maximum_likelihood.md": {"raw": (64, 2)},
     "docs/networks.md": {"images": (4, 28, 28, 1)},
+    "docs/objectives.md": {"loss": (64,), "sliced": (64,)},
     "docs/sampling.md": {"x": (16, 2)},
 }
 

@@ -24,21 +24,28 @@ class Conservative(nn.Module):
 
     network: nn.Module
 
-    def potential(self, noise_label: Float[Array, " b"], x: Float[Array, "b ..."], **given: Any) -> Float[Array, " b"]:
+    @property
+    def num_classes(self) -> int:
+        """Number of classes that the network is told of, 0 for an unconditional one."""
+        return getattr(self.network, "num_classes", 0)
+
+    def potential(
+        self, noise_label: Float[Array, " b"], x: Float[Array, "b ..."], *given: Any, **options: Any
+    ) -> Float[Array, " b"]:
         """Return the potential of each example [b]; arguments as the network's."""
-        return _potential(x, self.network(noise_label, x, **given))
+        return _potential(x, self.network(noise_label, x, *given, **options))
 
     @nn.compact
     def __call__(
-        self, noise_label: Float[Array, " b"], x: Float[Array, "b ..."], **given: Any
+        self, noise_label: Float[Array, " b"], x: Float[Array, "b ..."], *given: Any, **options: Any
     ) -> Float[Array, "b ..."]:
         """Return the gradient of the potential [b, ...]; arguments as the network's."""
         if self.is_initializing():
-            self.network(noise_label, x, **given)
+            self.network(noise_label, x, *given, **options)
         # Flax's own transformations take no module inside a module, so the inner one is made a pure function.
         network, variables = self.network.unbind()
         rngs = {"dropout": self.make_rng("dropout")} if self.has_rng("dropout") else None
-        apply = lambda y: network.apply(variables, noise_label, y, rngs=rngs, **given)
+        apply = lambda y: network.apply(variables, noise_label, y, *given, rngs=rngs, **options)
         return jax.grad(lambda y: jnp.sum(_potential(y, apply(y))))(x)
 
 

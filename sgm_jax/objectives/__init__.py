@@ -2,6 +2,7 @@
 
 from sgm_jax.objectives.denoising import denoising_score_matching as denoising_score_matching
 from sgm_jax.objectives.matching import MATCHINGS as MATCHINGS
+from sgm_jax.objectives.matching import Matching as Matching
 from sgm_jax.objectives.matching import denoising_at_level as denoising_at_level
 from sgm_jax.objectives.matching import explicit_score_matching as explicit_score_matching
 from sgm_jax.objectives.matching import finite_difference_score_matching as finite_difference_score_matching

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.special import ndtri
 from jaxtyping import Array, Float
 
@@ -78,16 +79,16 @@ class LevelTimes(eqx.Module):
     """Times of a discrete set of noise levels, each as likely as any other (NCSN, DDPM).
 
     Args:
-        levels: canonical noise levels [n], in any order, within the SDE's range.
+        levels: canonical noise levels [n], in any order, within the SDE's range; or a function `sde -> levels`.
 
     References:
         Song and Ermon, Generative Modeling by Estimating Gradients of the Data Distribution, 2019, eq. 6.
     """
 
-    levels: Float[Array, " n"]
+    levels: Float[Array, " n"] | Callable[[AbstractSDE], Float[np.ndarray, " n"]]
     quantiles: Callable = stratified_quantiles
 
     def __call__(self, key: PRNGKey, sde: AbstractSDE, count: int) -> PerExample:
-        levels = jnp.asarray(self.levels)
+        levels = jnp.asarray(self.levels(sde) if callable(self.levels) else self.levels)
         index = jnp.floor(self.quantiles(key, count) * len(levels)).astype(int)
         return sde.t(levels[jnp.minimum(index, len(levels) - 1)])

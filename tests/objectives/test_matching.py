@@ -55,6 +55,21 @@ def test_all_forms_have_the_explicit_minimiser(form):
     np.testing.assert_allclose(minimiser(loss), [1, 0, 0, 0, 0], atol=0.03)
 
 
+@pytest.mark.parametrize("form", objectives.MATCHINGS)
+def test_minimiser_on_gaussian_data_is_the_inverse_covariance(form):
+    # The linear score -P (x - m), its five numbers in theta.
+    root = jnp.array([[0.8, 0.0], [0.5, 0.4]])
+    x = jax.random.normal(jax.random.key(0), (50_000, 2)) @ root.T + jnp.array([0.3, -0.2])
+
+    def loss(theta):
+        linear = lambda x: theta[3:] - x @ jnp.array([[theta[0], theta[1]], [theta[1], theta[2]]])
+        return objectives.MATCHINGS[form](jax.random.key(1), linear, x).mean()
+
+    found, precision = minimiser(jax.jit(loss)), jnp.linalg.inv(root @ root.T)
+    expected = jnp.concatenate([precision[jnp.triu_indices(2)], precision @ jnp.array([0.3, -0.2])])
+    np.testing.assert_allclose(found, expected, atol=0.03 * float(jnp.abs(expected).max()))
+
+
 def test_denoising_at_a_level_has_the_noisy_score_as_its_minimiser():
     x, key = draw(jax.random.key(0), 100_000), jax.random.key(1)
     loss = lambda theta: objectives.denoising_at_level(key, lambda x: model(theta, x, LEVEL), x, LEVEL).mean()
