@@ -101,7 +101,7 @@ def measure_bound(experiment: VariationalExperiment, params: PyTree) -> dict[str
         key = jax.random.fold_in(modes.stream(experiment, modes.LIKELIHOOD), start)
         parts.append(np.asarray(bound(key, params, raw[part], None if label is None else label[part])))
     nats = np.concatenate(parts)
-    return modes.summarise(-nats, nats / (raw[0].size * np.log(2)), 2 * section.draws)
+    return modes.summarise(-nats, nats / (raw[0].size * np.log(2)), float(2 * section.draws))
 
 
 class MaximumLikelihoodExperiment(Experiment):

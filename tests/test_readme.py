@@ -15,7 +15,10 @@ PAGES = {
 }
 
 
-@pytest.mark.parametrize("page", PAGES)
+SLOW = ["docs/maximum_likelihood.md"]
+
+
+@pytest.mark.parametrize("page", [pytest.param(p, marks=pytest.mark.slow) if p in SLOW else p for p in PAGES])
 def test_code_blocks_run(page):
     names = {}
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
