@@ -104,9 +104,8 @@ def measure_bound(experiment: VariationalExperiment, workdir: pathlib.Path, para
         key = jax.random.fold_in(modes.stream(experiment, modes.LIKELIHOOD), start)
         parts.append(np.asarray(bound(key, params, raw[part], None if label is None else label[part])))
     nats = np.concatenate(parts)
-    return modes.summarise(nats / (raw[0].size * np.log(2)), float(-nats.mean()), 2 * section.draws) | {
-        "split": section.split
-    }
+    bits = nats / (raw[0].size * np.log(2))
+    return modes.summarise(bits, float(-nats.mean()), float(2 * section.draws)) | {"split": section.split}
 
 
 class MaximumLikelihoodExperiment(Experiment):

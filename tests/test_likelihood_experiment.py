@@ -50,7 +50,7 @@ def test_schedule_is_trained_resumed_exactly_and_used_by_the_modes(tmp_path):
     assert modes.sample(experiment, workdir) == 0
     assert np.isfinite(np.load(workdir / "samples.npz")["x"]).all()
     assert modes.measure(experiment, workdir, measure_bound) == 0
-    bits = json.loads((workdir / "likelihood.json").read_text())["bits_per_dim"]
+    assert np.isfinite(json.loads((workdir / "likelihood.json").read_text())["bits_per_dim"])
     assert modes.export(experiment, workdir) == 0
     file = Pretrained.load(workdir / "model.safetensors")
     assert float(file.sde.log_span) == float(trained.sde.log_span)
@@ -59,8 +59,9 @@ def test_schedule_is_trained_resumed_exactly_and_used_by_the_modes(tmp_path):
     losses = jax.jit(lambda key: experiment.held_out_loss(key, states[0].ema_params, batch).mean())
     losses = [float(losses(key)) for key in jax.random.split(jax.random.key(0), 40)]
     config.likelihood.count = config.likelihood.batch_size = 512
-    bits = measure_bound(trained, workdir, params)["bits_per_dim"]
-    assert abs(np.mean(losses) - bits) < 0.05 * abs(bits)
+    measured = measure_bound(trained, workdir, params)
+    error = np.std(losses) / np.sqrt(len(losses)) + measured["standard_error"]
+    assert abs(np.mean(losses) - measured["bits_per_dim"]) < 4 * error
 
 
 @pytest.mark.slow

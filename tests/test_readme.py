@@ -17,9 +17,10 @@ PAGES = {
 }
 
 
-@pytest.mark.parametrize(
-    "page", [pytest.param(page, marks=[pytest.mark.slow] if "inverse" in page else []) for page in PAGES]
-)
+SLOW = ["docs/inverse.md", "docs/maximum_likelihood.md"]
+
+
+@pytest.mark.parametrize("page", [pytest.param(p, marks=pytest.mark.slow) if p in SLOW else p for p in PAGES])
 def test_code_blocks_run(page):
     names = {}
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)

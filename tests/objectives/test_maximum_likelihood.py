@@ -15,7 +15,8 @@ from sgm_jax.networks import MLP
 ADJOINTS = {"checkpoint": diffrax.RecursiveCheckpointAdjoint(), "backsolve": diffrax.BacksolveAdjoint()}
 
 
-@pytest.mark.parametrize("name", ["checkpoint", pytest.param("backsolve", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ADJOINTS)
 def test_gradient_agrees_with_finite_differences(name):
     sde = sgm.EDM(t_min=0.1, t_max=5.0)
 

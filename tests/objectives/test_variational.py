@@ -38,12 +38,13 @@ def test_bound_is_tight_whatever_the_schedules_interior():
     gaps = [gap_to_exact(schedule(seed), x0) for seed in (None, 1)]
     errors = [gap.std() / np.sqrt(len(gap)) for gap in gaps]
     for gap, error in zip(gaps, errors, strict=True):
-        assert error < 0.02 and -4 * error < gap.mean() < 0.05
+        assert error < 0.025 and -4 * error < gap.mean() < 0.05
     assert abs(gaps[0].mean() - gaps[1].mean()) < 4 * np.hypot(*errors)
     # And it is the library's other estimate of the same bound.
     sde = schedule(1)
     other = jax.jit(lambda key: bounds.likelihood_bound(key, sde, DATA.score_fn(sde), x0, draws=24))(jax.random.key(2))
-    assert abs(np.mean(other - variational(sde, x0))) < 0.05
+    difference = np.asarray(other - variational(sde, x0))
+    assert abs(difference.mean()) < 4 * difference.std() / np.sqrt(len(x0))
 
 
 @pytest.mark.slow
