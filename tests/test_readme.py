@@ -10,14 +10,16 @@ ROOT = pathlib.Path(__file__).parents[1]
 PAGES = {
     "README.md": {"samples": (500, 2), "log_prob": (100,)},
     "docs/inverse.md": {"x": (1, 1, 8, 8, 1)},
+    "docs/likelihood.md": {"bits": (4,), "images": (4, 28, 28, 1)},
     "docs/maximum_likelihood.md": {"raw": (64, 2)},
     "docs/networks.md": {"images": (4, 28, 28, 1)},
     "docs/objectives.md": {"loss": (64,), "sliced": (64,)},
+    "docs/operators.md": {"found": (64, 64, 1)},
     "docs/sampling.md": {"x": (16, 2)},
 }
 
 
-SLOW = ["docs/inverse.md", "docs/maximum_likelihood.md"]
+SLOW = ["docs/inverse.md", "docs/likelihood.md", "docs/maximum_likelihood.md", "docs/operators.md"]
 
 
 @pytest.mark.parametrize("page", [pytest.param(p, marks=pytest.mark.slow) if p in SLOW else p for p in PAGES])
