@@ -51,7 +51,18 @@ from sgm_jax.score import EDMPreconditioned, as_denoiser, as_noise, as_score
 from sgm_jax.sde import EDM, VE, VP, Cosine, LinearSDE, RectifiedFlow, SubVP
 from sgm_jax.version import __version__
 
-_ROOMS = ("convert", "data", "evaluation", "experiment", "inverse", "modes", "networks", "report", "training")
+_ROOMS = (
+    "convert",
+    "data",
+    "evaluation",
+    "experiment",
+    "guidance",
+    "inverse",
+    "modes",
+    "networks",
+    "report",
+    "training",
+)
 
 
 def __getattr__(name: str):
