@@ -7,7 +7,16 @@ from sgm_jax.components import PROCESSES, SCHEDULE_FUNCTIONS
 from sgm_jax.samplers import SOLVERS, make_solver
 
 LEVELS = sgm.karras(sgm.VP(), 24)
-STOCHASTIC = {"ancestral", "churn", "gotta_go_fast", "sa_solver", "sde_dpm_solver_pp", "shark", "sra1"}
+STOCHASTIC = {
+    "annealed_langevin",
+    "ancestral",
+    "churn",
+    "gotta_go_fast",
+    "sa_solver",
+    "sde_dpm_solver_pp",
+    "shark",
+    "sra1",
+}
 
 
 def section(**options):
