@@ -55,7 +55,7 @@ def rows(operator, score, y, prior_std, exact, report):
 
 
 def spectral(matrix, noise_std):
-    return inverse.Decomposed(inverse.Dense(jnp.asarray(matrix, jnp.float32), (matrix.shape[1],), noise_std))
+    return inverse.decompose(inverse.Dense(jnp.asarray(matrix, jnp.float32), (matrix.shape[1],), noise_std))
 
 
 def gaussian(noise_std):

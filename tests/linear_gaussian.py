@@ -37,4 +37,4 @@ def matrix(measured, size, kind=float):
 
 def spectral(matrix, noise_std=0.0):
     """Return the measurement of a real matrix [m, d], with its singular vectors."""
-    return inverse.Decomposed(inverse.Dense(jnp.asarray(matrix), (matrix.shape[1],), noise_std))
+    return inverse.decompose(inverse.Dense(jnp.asarray(matrix), (matrix.shape[1],), noise_std))
