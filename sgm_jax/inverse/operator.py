@@ -103,7 +103,7 @@ class AbstractSpectral(AbstractLinear):
 
     @abc.abstractmethod
     def analyse(self, x: Array) -> Array:
-        """Return `V^T x`, the coefficients of one example; real, as many as it has dimensions."""
+        """Return `V^T x`, the coefficients of one example: real, at least as many as it has dimensions, of its length."""
 
     @abc.abstractmethod
     def synthesise(self, coefficients: Array) -> Array:
