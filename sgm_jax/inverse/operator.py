@@ -103,7 +103,7 @@ class AbstractSpectral(AbstractLinear):
 
     @abc.abstractmethod
     def analyse(self, x: Array) -> Array:
-        """Return `V^T x`, the coefficients of one example: real, at least as many as it has dimensions, of its length."""
+        """Return `V^T x`, the coefficients of one example: real, of its length, at least as many as its dimensions."""
 
     @abc.abstractmethod
     def synthesise(self, coefficients: Array) -> Array:
