@@ -39,10 +39,10 @@ def measure(rule: str, data: str, steps: int, seed: int) -> np.ndarray:
     config.train.eval_every, config.train.checkpoint_every = 0, steps
     experiment = Experiment.from_config(config)
     with tempfile.TemporaryDirectory() as folder:
-        if not modes.train_to_end(experiment, pathlib.Path(folder)):
+        workdir = pathlib.Path(folder)
+        if not modes.train_to_end(experiment, workdir):
             sys.exit("interrupted")
-        params = stored.parameters(experiment, pathlib.Path(folder))
-    return modes.measure_likelihood(experiment, params)["per_example"]
+        return modes.measure_likelihood(experiment, workdir, stored.parameters(experiment, workdir))["per_example"]
 
 
 def main() -> None:
