@@ -176,12 +176,15 @@ def jit_program(
     )
 
 
-def pmap_program(train_step: Callable, make_state: Callable[[], TrainState], steps: int = 1) -> Program:
+def pmap_program(
+    train_step: Callable, make_state: Callable[[], TrainState], mesh: Mesh | None = None, steps: int = 1
+) -> Program:
     """Compile a step with `pmap`: every device holds the whole state and works on its part of the batch.
 
     Args:
         train_step: the pure step made for the axis `PMAP_AXIS`.
         make_state: returns the initial state.
+        mesh: the devices, all of them along `data`; the first one unless given.
         steps: updates in one call.
 
     Raises:
@@ -189,21 +192,31 @@ def pmap_program(train_step: Callable, make_state: Callable[[], TrainState], ste
     """
     if jax.process_count() > 1:
         raise ValueError(f"parallel.mode must be 'jit' on several hosts, got 'pmap' on {jax.process_count()}")
-    devices = jax.device_count()
-    shapes = jax.eval_shape(make_state)
-    whole = replicated(make_mesh())
+    mesh = make_mesh(devices=jax.local_devices()[:1]) if mesh is None else mesh
+    shapes, whole = jax.eval_shape(make_state), replicated(mesh)
 
     def place(batches):
-        parts = [jax.tree.map(lambda x: np.reshape(x, (devices, -1, *np.shape(x)[1:])), batch) for batch in batches]
+        parts = [jax.tree.map(lambda x: np.reshape(x, (mesh.size, -1, *np.shape(x)[1:])), batch) for batch in batches]
         return parts[0] if steps == 1 else jax.tree.map(lambda *x: np.stack(x, axis=1), *parts)
 
     return Program(
-        jax.pmap(several(train_step, steps), PMAP_AXIS, in_axes=(None, 0), out_axes=None, donate_argnums=0),
+        jax.pmap(
+            several(train_step, steps),
+            PMAP_AXIS,
+            in_axes=(None, 0),
+            out_axes=None,
+            devices=list(mesh.devices.flat),
+            donate_argnums=0,
+        ),
         jax.jit(make_state, out_shardings=whole),
         _with_sharding(shapes, jax.tree.map(lambda _: whole, shapes)),
         place,
         steps,
     )
+
+
+# By name, each with the axis that its step is made for.
+PROGRAMS = {"jit": (jit_program, None), "pmap": (pmap_program, PMAP_AXIS)}
 
 
 def host_rows(mesh: Mesh, batch_size: int) -> Int[np.ndarray, " rows"]:
@@ -212,12 +225,19 @@ def host_rows(mesh: Mesh, batch_size: int) -> Int[np.ndarray, " rows"]:
     return np.unique(np.concatenate([np.arange(batch_size)[index] for index in slices]))
 
 
-def spread(tree: PyTree) -> PyTree:
-    """Split arrays [b, ...] over this host's devices where those divide them, else leave them as they are."""
-    devices = jax.local_devices()
-    if any(len(leaf) % len(devices) for leaf in jax.tree.leaves(tree)):
-        return tree
-    return jax.device_put(tree, batch_sharding(make_mesh(devices=devices)))
+def spread(tree: PyTree, mesh: Mesh | None = None) -> PyTree:
+    """Split arrays [b, ...] over devices, or put them whole on each where the devices do not divide them.
+
+    Args:
+        tree: arrays that every host holds whole.
+        mesh: the devices; unless given this host's, or its first one where they do not divide the arrays.
+    """
+    divided = lambda rows: all(len(leaf) % rows == 0 for leaf in jax.tree.leaves(tree))
+    if mesh is None:
+        devices = jax.local_devices()
+        mesh = make_mesh(devices=devices if divided(len(devices)) else devices[:1])
+    rows = mesh.shape["data"] * mesh.shape["fsdp"]
+    return jax.device_put(tree, batch_sharding(mesh) if divided(rows) else replicated(mesh))
 
 
 def _stack(batches: Sequence[Batch]) -> Batch:
