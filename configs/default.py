@@ -11,6 +11,7 @@ from ml_collections.config_dict import placeholder
 def get_config() -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
+    config.compilation_cache = True  # compiled programs are kept in the workdir
     config.objective = "score"  # score, density, maximum_likelihood, vdm, classifier (see configs/)
 
     config.data = ConfigDict()
@@ -100,7 +101,15 @@ def get_config() -> ConfigDict:
     config.train.eval_every = 1000
     config.train.eval_examples = 512
     config.train.checkpoint_every = 1000
-    config.train.keep = 2  # checkpoints
+    config.train.keep = 2  # latest checkpoints
+    config.train.keep_every = placeholder(int)  # steps between checkpoints that are kept for good besides
+    config.train.checkpoints = placeholder(str)  # folder or bucket (gs://..., s3://...) for them, not the workdir
+    config.train.posthoc = ()  # relative widths of averages for sampling.ema_width, such as (0.05, 0.1)
+    config.train.posthoc_every = 1000  # steps between stored ones
+    config.train.skip_limit = 0  # updates that are not finite that are left out before training stops
+    config.train.step_timeout = placeholder(float)  # seconds without an update after which the process ends
+    config.train.trace = ()  # first and last step to trace with the profiler
+    config.train.tensorboard = False  # metrics for TensorBoard too
 
     config.parallel = ConfigDict()
     config.parallel.mode = "jit"  # jit (over a mesh), pmap (replicated)
@@ -137,6 +146,7 @@ def get_config() -> ConfigDict:
     config.sampling.label = placeholder(object)  # None, "balanced" (classes in turn), or a class
     config.sampling.guidance = 1.0  # classifier-free scale: 0 unconditional, 1 conditional, more is stronger
     config.sampling.guidance_scales = (0.0, 1.0, 1.3, 2.0, 4.0)  # that --mode=guidance compares
+    config.sampling.ema_width = placeholder(float)  # of an average chosen after training with train.posthoc
     config.sampling.count = 500
     config.sampling.batch_size = 100
 

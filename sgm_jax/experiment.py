@@ -36,7 +36,7 @@ from sgm_jax.samplers import make_solver
 from sgm_jax.scaling import Scaling
 from sgm_jax.score import AbstractPrediction, NetworkScore
 from sgm_jax.shapes import PRNGKey, ScoreFn
-from sgm_jax.training import Schedule, TrainState, init_state, make_train_step
+from sgm_jax.training import PowerProfile, Schedule, TrainState, init_state, make_train_step
 from sgm_jax.training.optimizers import OPTIMIZERS, SCHEDULES, with_clipping
 
 
@@ -87,13 +87,23 @@ class Experiment:
         if not 0 <= train.label_dropout <= 1:
             raise ValueError(f"train.label_dropout must be in [0, 1], got {train.label_dropout}")
         check_parallel(config, cls.coupled)
-        schedule = Schedule(train.steps, train.log_every, train.eval_every, train.checkpoint_every)
+        schedule = Schedule(
+            train.steps,
+            train.log_every,
+            train.eval_every,
+            train.checkpoint_every,
+            train.keep,
+            train.keep_every,
+            train.posthoc_every,
+        )
         learning_rate = choose("optimizer.schedule", config.optimizer.schedule, SCHEDULES)(
             config.optimizer.learning_rate, config.optimizer.warmup, train.steps
         )
         chosen = {k: v for k, v in config.optimizer.items() if k not in ("schedule", "learning_rate", "warmup", "clip")}
         optimizer = build("optimizer", chosen, OPTIMIZERS, learning_rate=learning_rate)
         times = {**config.times, "quantiles": choose("times.quantiles", config.times.quantiles, QUANTILES)}
+        for width in train.posthoc:
+            PowerProfile(width)
         # The cheap checks come first: reading the data may take long.
         parts = dict(
             sde=build("sde", config.sde, SDES),
@@ -149,11 +159,19 @@ class Experiment:
         return make_network(config.network, NETWORKS)
 
     def init(self) -> TrainState:
-        """Return the initial training state, a function of the config's seed alone."""
+        """Return the initial training state, a function of the config alone."""
+        return init_state(self.init_params(), self.optimizer, len(self.profiles))
+
+    @property
+    def profiles(self) -> tuple[PowerProfile, ...]:
+        """What the state's further averages weigh the parameters by."""
+        return tuple(PowerProfile(width) for width in self.config.train.posthoc)
+
+    def init_params(self) -> PyTree:
+        """Return all that is trained, as it is at first."""
         t, example = jnp.full(1, self.sde.t_max), jnp.zeros((1, *self.dataset.shape))
         inputs = self.prediction.inputs(self.sde, t, example)
-        params = self.network.init(jax.random.key(self.config.seed), *inputs)["params"]
-        return init_state(params, self.optimizer)
+        return self.network.init(jax.random.key(self.config.seed), *inputs)["params"]
 
     @property
     def num_classes(self) -> int:
@@ -234,6 +252,7 @@ class Experiment:
             ema_rate=train.ema_rate,
             accumulate=train.accumulate,
             axis_name=axis_name,
+            profiles=self.profiles,
         )
 
     def sampler(self) -> dict[str, Any]:

@@ -17,7 +17,6 @@ from sgm_jax.convert import Pretrained
 from sgm_jax.experiment import Experiment
 from sgm_jax.score import NetworkScore
 from sgm_jax.shapes import PRNGKey
-from sgm_jax.training import TrainState, init_state
 from sgm_jax.training.parallel import spread
 
 
@@ -40,10 +39,10 @@ class VariationalExperiment(Experiment):
             raise ValueError(f"objective 'vdm' needs sde.name 'learned_vp', got {config.sde.name!r}")
         return super().from_config(config, pretrained)
 
-    def init(self) -> TrainState:
-        """Return the initial training state, a function of the config alone."""
+    def init_params(self) -> PyTree:
+        """Return the network's parameters and the schedule's, as they are at first."""
         schedule = {_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(self._arrays)}
-        return init_state({"network": super().init().params, "schedule": schedule}, self.optimizer)
+        return {"network": super().init_params(), "schedule": schedule}
 
     @property
     def _arrays(self) -> PyTree:

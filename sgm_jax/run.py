@@ -25,7 +25,7 @@ from sgm_jax import (
 from sgm_jax.experiment import Experiment
 from sgm_jax.sampling import Angle
 from sgm_jax.shapes import per_example_keys
-from sgm_jax.training import read_metrics
+from sgm_jax.training import exit_code, read_metrics
 from sgm_jax.version import __version__
 
 MOVIE = (36, 24)  # images and frames of the animation
@@ -41,8 +41,9 @@ def run(
     """Train, then write samples, likelihoods, restorations, quality figures and the page; returns the exit code."""
     start, timings = time.perf_counter(), {}
     with timed(timings, "training"):
-        if not modes.train_to_end(experiment, workdir):
-            return 1
+        outcome = modes.train_to_end(experiment, workdir)
+    if not outcome.finished:
+        return exit_code(outcome)
     experiment, params = stored.trained(experiment, workdir)
 
     if experiment.config.sampling.schedule == "fitted":

@@ -10,17 +10,17 @@ from ml_collections import ConfigDict
 from sgm_jax import data as datasets
 from sgm_jax.experiment import Experiment
 from sgm_jax.modes.shared import HELD_OUT, Unsuitable, held_out_batch, stream, write_json
-from sgm_jax.training import parallel
+from sgm_jax.training import Outcome, Safeguards, Watch, exit_code, parallel
 from sgm_jax.training import train as train_loop
 
 
 def train(experiment: Experiment, workdir: pathlib.Path) -> int:
     """Train, or go on from the newest checkpoint; returns the exit code."""
-    return 0 if train_to_end(experiment, workdir) else 1
+    return exit_code(train_to_end(experiment, workdir))
 
 
-def train_to_end(experiment: Experiment, workdir: pathlib.Path) -> bool:
-    """Train on the devices of all hosts; returns whether all steps were made.
+def train_to_end(experiment: Experiment, workdir: pathlib.Path) -> Outcome:
+    """Train on the devices of all hosts, to the end or until asked to stop.
 
     Raises:
         Unsuitable: if the config's `parallel` section does not fit the devices or the batch.
@@ -46,12 +46,17 @@ def train_to_end(experiment: Experiment, workdir: pathlib.Path) -> bool:
         evaluate=lambda state: held_out_loss(state.ema_params, held_out),
         learning_rate=experiment.learning_rate,
         config=config.to_dict(),
-        keep=config.train.keep,
+        widths=tuple(profile.width for profile in experiment.profiles),
+        safeguards=Safeguards(config.train.skip_limit, config.train.step_timeout),
+        watch=Watch(
+            config.train.batch_size, trace=tuple(config.train.trace) or None, tensorboard=config.train.tensorboard
+        ),
+        checkpoints_in=config.train.checkpoints,
         compile=functools.partial(program, mesh=mesh, steps=config.parallel.steps_per_dispatch),
     )
     if first_host and not outcome.finished:
         print(f"stopped at step {int(outcome.state.step)}, checkpoint saved; the same command goes on from here")
-    return outcome.finished
+    return outcome
 
 
 def training_mesh(config: ConfigDict) -> Mesh:

@@ -1,45 +1,56 @@
 """Checkpoints: state, input position and config, written by Orbax in the background."""
 
+import contextlib
 import json
-import pathlib
+import os
 from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from etils import epath
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from sgm_jax.training.state import TrainState
+
+SCHEMES = ("gs://", "s3://")
 
 
 class CheckpointMismatch(ValueError):
     """The checkpoint holds other arrays than the experiment's."""
 
 
+class CheckpointFailed(OSError):
+    """A checkpoint could not be written."""
+
+
 class Checkpoints:
     """The checkpoints of one run, in `<workdir>/checkpoints`.
 
-    A checkpoint becomes visible only when it is complete, so a run killed at any moment finds the last whole one.
+    A checkpoint becomes visible only when it is complete, so a run killed at any moment finds the last whole one. One
+    that was damaged later is left out with a word, and the one before it serves.
 
     Args:
-        workdir: the run's folder.
+        workdir: the run's folder, or a bucket, `gs://...` or `s3://...`.
         keep: number of latest checkpoints to keep.
+        keep_every: steps between checkpoints that are kept besides, for good; None for none.
+
+    Raises:
+        OSError: if the folder or bucket cannot be used.
     """
 
-    def __init__(self, workdir: pathlib.Path, keep: int = 2):
-        options = ocp.CheckpointManagerOptions(
-            preservation_policy=preservation_policy.LatestN(keep), enable_async_checkpointing=True
-        )
-        directory = (pathlib.Path(workdir) / "checkpoints").absolute()
-        self._manager = ocp.CheckpointManager(
-            directory,
-            options=options,
-            item_handlers={
-                "state": ocp.StandardCheckpointHandler(),
-                "data": ocp.JsonCheckpointHandler(),
-                "config": ocp.JsonCheckpointHandler(),
-            },
-        )
+    def __init__(self, workdir: str | os.PathLike, keep: int = 2, keep_every: int | None = None):
+        policies = [preservation_policy.LatestN(keep)]
+        if keep_every is not None:
+            policies.append(preservation_policy.EveryNSteps(keep_every))
+        handlers = {
+            "state": ocp.StandardCheckpointHandler(),
+            "data": ocp.JsonCheckpointHandler(),
+            "config": ocp.JsonCheckpointHandler(),
+        }
+        policy = preservation_policy.AnyPreservationPolicy(policies)
+        self._manager = open_manager(workdir, "checkpoints", policy, handlers)
+        self._damaged: set[int] = set()
 
     def __enter__(self):
         return self
@@ -48,9 +59,14 @@ class Checkpoints:
         self._manager.close()
 
     @property
+    def steps(self) -> list[int]:
+        """The steps of the whole checkpoints, the oldest first."""
+        return sorted(set(self._manager.all_steps()) - self._damaged)
+
+    @property
     def latest(self) -> int | None:
         """The step of the newest whole checkpoint, or None."""
-        return self._manager.latest_step()
+        return self.steps[-1] if self.steps else None
 
     def save(self, state: TrainState, data: dict, config: dict) -> None:
         """Write a checkpoint in the background.
@@ -59,48 +75,107 @@ class Checkpoints:
             state: the training state; it may be donated to the next step as soon as this returns.
             data: the input iterator's position.
             config: the experiment's config.
+
+        Raises:
+            CheckpointFailed: if it, or the one before, could not be written; those before are kept.
         """
         step = int(state.step)
-        if step in self._manager.all_steps():
+        if step in self.steps:
             return
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(_as_dict(state)),
-                data=ocp.args.JsonSave(data),
-                config=ocp.args.JsonSave(config),
-            ),
-        )
+        with writing(self._manager):
+            if step in self._damaged:
+                self._manager.delete(step)
+                self._damaged.remove(step)
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(_as_dict(state)),
+                    data=ocp.args.JsonSave(data),
+                    config=ocp.args.JsonSave(config),
+                ),
+            )
 
     def wait(self) -> None:
-        """Block until everything handed to `save` is on disk."""
-        self._manager.wait_until_finished()
+        """Block until everything handed to `save` is on disk.
 
-    def restore(self, like: TrainState, step: int | None = None) -> tuple[TrainState, dict]:
+        Raises:
+            CheckpointFailed: if it could not be written.
+        """
+        with writing(self._manager):
+            self._manager.wait_until_finished()
+
+    def restore(self, like: TrainState, step: int | None = None, config: dict | None = None) -> tuple[TrainState, dict]:
         """Read a checkpoint.
 
         Args:
             like: a state, or the shapes of one, that the checkpoint must fit; each array comes back with the sharding
                 that it has there, whatever it was when it was saved, on this host's first device where it has none.
-            step: which checkpoint; the newest unless given.
+            step: which checkpoint; the newest whole one unless given.
+            config: the experiment's config, to tell what differs where the checkpoint does not fit.
 
         Returns:
             The state and the input iterator's position.
 
         Raises:
-            FileNotFoundError: if there is no checkpoint.
+            FileNotFoundError: if there is no whole checkpoint.
             CheckpointMismatch: if its arrays differ from `like`, naming those that do.
         """
-        step = self.latest if step is None else step
-        if step is None:
-            raise FileNotFoundError(f"no checkpoint in {self._manager.directory}")
+        for chosen in reversed(self.steps) if step is None else (step,):
+            try:
+                return self._restore(like, chosen, config or {})
+            except (CheckpointMismatch, PermissionError):
+                raise
+            # What a damaged file makes of its reader is not known beforehand.
+            except Exception as error:
+                reason = " ".join(str(error).split())[:200]
+                print(f"checkpoint {chosen} in {self._manager.directory} is damaged and left out: {reason}")
+                self._damaged.add(chosen)
+        raise FileNotFoundError(f"no {'whole ' * bool(self._damaged)}checkpoint in {self._manager.directory}")
+
+    def _restore(self, like: TrainState, step: int, config: dict) -> tuple[TrainState, dict]:
         target = jax.tree.map(_with_place, _as_dict(like))
-        stored = self._manager.item_metadata(step)["state"]
-        _check_fit(_shapes(target), _shapes(stored), f"checkpoint {step} in {self._manager.directory}")
+        found = self._manager.item_metadata(step)["state"]
+        if found is None:
+            raise ValueError("its state is missing")
+        problems = _differences(target, found)
+        if problems:
+            stored = self._manager.restore(step, args=ocp.args.Composite(config=ocp.args.JsonRestore()))["config"]
+            raise CheckpointMismatch(
+                f"checkpoint {step} in {self._manager.directory} holds another architecture: {_first(problems)}"
+                + _changed(stored, to_json(config))
+            )
         restored = self._manager.restore(
             step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target), data=ocp.args.JsonRestore())
         )
-        return TrainState(**restored["state"]), restored["data"]
+        state = restored["state"]
+        return TrainState(**state | {"profiles": tuple(state.get("profiles", ()))}), restored["data"]
+
+
+def open_manager(workdir, name, policy, handlers) -> ocp.CheckpointManager:
+    """Return Orbax's manager of a folder in `workdir`, which may be a bucket.
+
+    Raises:
+        OSError: if it cannot be used, in one line.
+    """
+    options = ocp.CheckpointManagerOptions(preservation_policy=policy, enable_async_checkpointing=True)
+    try:
+        folder = epath.Path(workdir) / name
+        folder = folder if str(workdir).startswith(SCHEMES) else folder.absolute()
+        return ocp.CheckpointManager(folder, options=options, item_handlers=handlers)
+    except Exception as error:
+        # Backends of buckets raise what they like, from missing packages to missing rights.
+        raise OSError(f"{workdir}/{name} cannot be used: {' '.join(str(error).split())[:300]}") from error
+
+
+@contextlib.contextmanager
+def writing(manager: ocp.CheckpointManager):
+    """Turn whatever goes wrong in writing, which may be seen only at the next write, into one line."""
+    try:
+        yield
+    except Exception as error:
+        raise CheckpointFailed(
+            f"a checkpoint cannot be written to {manager.directory}: {' '.join(str(error).split())[:300]}"
+        ) from error
 
 
 def _with_place(leaf: Any) -> jax.ShapeDtypeStruct:
@@ -109,26 +184,51 @@ def _with_place(leaf: Any) -> jax.ShapeDtypeStruct:
 
 
 def _as_dict(state: TrainState) -> dict[str, Any]:
-    return {name: getattr(state, name) for name in ("step", "params", "ema_params", "opt_state")}
+    parts = {name: getattr(state, name) for name in ("step", "params", "ema_params", "opt_state")}
+    return parts | ({"profiles": list(state.profiles)} if state.profiles else {})
 
 
-def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every array by its path; `opt_state` is named by position on both sides."""
-    leaves = jax.tree_util.tree_flatten_with_path(tree["params"])[0]
+def _differences(wanted: dict[str, Any], found: dict[str, Any]) -> list[str]:
+    """Return in what the arrays of a checkpoint differ from those wanted: the parameters by name, the rest in all."""
+    ours, theirs = _shapes(wanted["params"]), _shapes(found["params"])
+    problems = [f"{name} is missing" for name in sorted(ours.keys() - theirs.keys())]
+    problems += [f"{name} is not in this network" for name in sorted(theirs.keys() - ours.keys())]
+    problems += [
+        f"{name} has shape {theirs[name]}, this network's has {ours[name]}"
+        for name in sorted(ours.keys() & theirs.keys())
+        if theirs[name] != ours[name]
+    ]
+    if problems:
+        return problems
+    of = lambda tree, name: [tuple(leaf.shape) for leaf in jax.tree.leaves(tree.get(name))]
+    return [
+        f"its {what} has {len(of(found, name))} arrays, this experiment's {len(of(wanted, name))}"
+        + ("" if len(of(found, name)) != len(of(wanted, name)) else " of other shapes")
+        for name, what in (("opt_state", "optimizer's state"), ("profiles", "averages (train.posthoc)"))
+        if sorted(of(wanted, name)) != sorted(of(found, name))
+    ]
+
+
+def _shapes(params: Any) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree_util.tree_flatten_with_path(params)[0]
     return {jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape) for path, leaf in leaves}
 
 
-def _check_fit(wanted: dict, found: dict, where: str) -> None:
-    problems = [f"{name} is missing" for name in sorted(wanted.keys() - found.keys())]
-    problems += [f"{name} is not in this network" for name in sorted(found.keys() - wanted.keys())]
-    problems += [
-        f"{name} has shape {found[name]}, this network's has {wanted[name]}"
-        for name in sorted(wanted.keys() & found.keys())
-        if found[name] != wanted[name]
+def _changed(stored: dict, config: dict) -> str:
+    """Return which fields of the network, data and optimizer differ between the checkpoint's config and this one."""
+    sections = [name for name in ("network", "data", "optimizer", "train") if name in stored and name in config]
+    fields = [
+        f"{section}.{name}={stored[section].get(name)} there and {value} here"
+        for section in sections
+        for name, value in config[section].items()
+        if stored[section].get(name) != value
     ]
-    if problems:
-        more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise CheckpointMismatch(f"{where} holds another architecture: {'; '.join(problems[:3])}{more}")
+    return f"; of the configs, {_first(fields)}" if fields else ""
+
+
+def _first(problems: list[str]) -> str:
+    more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
+    return "; ".join(problems[:3]) + more
 
 
 def to_json(value: Any) -> Any:

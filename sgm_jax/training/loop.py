@@ -4,8 +4,6 @@ import contextlib
 import dataclasses
 import pathlib
 import signal
-import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,7 +14,10 @@ from tqdm import tqdm
 from sgm_jax.training.checkpoint import Checkpoints, to_json
 from sgm_jax.training.metrics import MetricsLog
 from sgm_jax.training.parallel import Program, jit_program
+from sgm_jax.training.snapshots import Snapshots
 from sgm_jax.training.state import TrainState
+from sgm_jax.training.stopping import stop_requests, watchdog
+from sgm_jax.training.watching import Stopwatch, Watch, compile_ahead, peak_memory, performance, tracer
 
 
 class TrainingDiverged(ArithmeticError):
@@ -32,17 +33,48 @@ class Schedule:
         log_every: between rows of the metrics.
         eval_every: between evaluations on held-out data; 0 for none.
         checkpoint_every: between checkpoints; one is written at the end in any case.
+        keep: number of latest checkpoints to keep.
+        keep_every: between checkpoints that are kept for good besides; None for none.
+        snapshot_every: between stored averages (`posthoc`), where the state has any.
     """
 
     steps: int
     log_every: int = 50
     eval_every: int = 500
     checkpoint_every: int = 500
+    keep: int = 2
+    keep_every: int | None = None
+    snapshot_every: int = 1000
 
     def __post_init__(self):
-        for name, least in (("steps", 1), ("log_every", 1), ("eval_every", 0), ("checkpoint_every", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        least = {"steps": 1, "log_every": 1, "eval_every": 0, "checkpoint_every": 1, "keep": 1, "snapshot_every": 1}
+        for name, bound in least.items():
+            if getattr(self, name) < bound:
+                raise ValueError(f"{name} must be at least {bound}, got {getattr(self, name)}")
+        if self.keep_every is not None and (self.keep_every < 1 or self.keep_every % self.checkpoint_every):
+            raise ValueError(
+                f"keep_every must be a multiple of checkpoint_every={self.checkpoint_every}, got {self.keep_every}"
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class Safeguards:
+    """What training bears before it stops by itself.
+
+    Args:
+        skip_limit: updates whose loss or gradient is not finite and which are left out, in one run of the process.
+        step_timeout: seconds without an update after which the process ends with exit code 1 and the stacks of all
+            threads; None for ever. Evaluations and compilation count too.
+    """
+
+    skip_limit: int = 0
+    step_timeout: float | None = None
+
+    def __post_init__(self):
+        if self.skip_limit < 0:
+            raise ValueError(f"train.skip_limit must be at least 0, got {self.skip_limit}")
+        if self.step_timeout is not None and not self.step_timeout > 0:
+            raise ValueError(f"train.step_timeout must be positive, got {self.step_timeout}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,11 +83,13 @@ class Outcome:
 
     Args:
         state: the last state.
-        finished: whether all steps were made; False after SIGTERM or Ctrl-C.
+        finished: whether all steps were made.
+        stopped_by: the signal that stopped it before, or None.
     """
 
     state: TrainState
     finished: bool
+    stopped_by: int | None = None
 
 
 def train(
@@ -68,7 +102,10 @@ def train(
     evaluate: Callable[[TrainState], float] | None = None,
     learning_rate: Callable[[int], Any] | None = None,
     config: dict | None = None,
-    keep: int = 2,
+    widths: tuple[float, ...] = (),
+    safeguards: Safeguards = Safeguards(),
+    watch: Watch = Watch(),
+    checkpoints_in: str | None = None,
     compile: Callable[[Callable, Callable], Program] = jit_program,
 ) -> Outcome:
     """Train from the newest checkpoint in `workdir`, or from the start.
@@ -83,21 +120,27 @@ def train(
         evaluate: held-out loss of a state.
         learning_rate: `step -> learning rate`, for the metrics.
         config: stored with every checkpoint.
-        keep: number of latest checkpoints to keep.
+        widths: relative widths of the state's further averages, stored with them.
+        safeguards: what training bears.
+        watch: what the metrics are told of the run, and what else is recorded.
+        checkpoints_in: folder or bucket for `checkpoints/` and `averages/` in place of `workdir`.
         compile: `(train_step, make_state) -> Program`, which says on what devices the step runs; one unless given.
 
     Raises:
-        TrainingDiverged: at a loss or gradient that is not finite; the last checkpoint stays.
-        CheckpointMismatch: if the checkpoint in `workdir` holds another architecture.
+        TrainingDiverged: at more losses or gradients that are not finite than are borne; the last checkpoint stays.
+        CheckpointMismatch: if the checkpoint holds another architecture.
+        OSError: if a folder cannot be written to; the last checkpoint stays.
     """
     # ------------------------------------------------------------------ start, or go on
     program, first_host = compile(train_step, make_state), jax.process_index() == 0
+    workdir, store = pathlib.Path(workdir), checkpoints_in or workdir
     with contextlib.ExitStack() as stack:
-        checkpoints = stack.enter_context(Checkpoints(workdir, keep))
+        checkpoints = stack.enter_context(Checkpoints(store, schedule.keep, schedule.keep_every))
+        snapshots = stack.enter_context(Snapshots(store)) if widths else None
         if checkpoints.latest is None:
             state = program.init()
         else:
-            state, position = checkpoints.restore(program.like)
+            state, position = checkpoints.restore(program.like, config=config)
             data.set_state(position)
         start = int(state.step)
         if (schedule.steps - start) % program.steps:
@@ -105,27 +148,29 @@ def train(
                 f"parallel.steps_per_dispatch must divide the steps that remain, got {program.steps} for steps "
                 f"{start} to {schedule.steps}"
             )
-        log = MetricsLog(pathlib.Path(workdir) / "metrics.jsonl", start) if first_host else None
-        stop = stack.enter_context(_stop_signals())
-        bar = stack.enter_context(
-            tqdm(
-                total=schedule.steps,
-                initial=start,
-                unit="step",
-                desc="training",
-                mininterval=1,
-                disable=not first_host,
-            )
-        )
+        board = workdir / "tensorboard" if watch.tensorboard else None
+        log = MetricsLog(workdir / "metrics.jsonl", start, board) if first_host else None
+        stop = stack.enter_context(stop_requests())
+        alive = stack.enter_context(watchdog(safeguards.step_timeout))
+        trace = stack.enter_context(tracer(watch.trace, workdir / "profile"))
+        look = dict(unit="step", desc="training", mininterval=1, disable=not first_host)
+        bar = stack.enter_context(tqdm(total=schedule.steps, initial=start, **look))
 
         # -------------------------------------------------------------- steps
-        pending, since = [], time.perf_counter()
+        clock, pending, skipped, step_fn, once = Stopwatch(), [], 0, None, {}
         for step in range(start, schedule.steps, program.steps):
-            state, metrics = program.step(state, program.place([next(data) for _ in range(program.steps)]))
+            with clock("input"):
+                batch = program.place([next(data) for _ in range(program.steps)])
+            if step_fn is None:
+                with clock("compilation"):
+                    step_fn, once["compile_seconds"], flops = compile_ahead(program.step, state, batch)
+            state, metrics = step_fn(state, batch)
             pending.append(metrics)
             done = step + program.steps
+            trace(done, state)
+            alive()
             # Asked once a step: a signal that comes later is for the next one, which then saves.
-            stopping = stop.is_set()
+            stopping = stop(done)
             last = done == schedule.steps or stopping
             due = {
                 name: bool(every) and (last or done % every == 0)
@@ -133,6 +178,7 @@ def train(
                     ("log", schedule.log_every),
                     ("eval", schedule.eval_every if evaluate else 0),
                     ("checkpoint", schedule.checkpoint_every),
+                    ("snapshot", schedule.snapshot_every if snapshots else 0),
                 )
             }
             due["log"] |= due["eval"]
@@ -142,55 +188,53 @@ def train(
 
             # ---------------------------------------------------------- metrics, which also tell whether all is well
             rows = {name: np.hstack([row[name] for row in jax.device_get(pending)]) for name in metrics}
-            updates = len(rows["loss"])
-            _check_finite(rows, done - updates)
+            good = np.isfinite(rows["loss"]) & np.isfinite(rows["gradient_norm"])
+            updates = len(good)
+            _check_finite(rows, good, done - updates, skipped, safeguards.skip_limit)
             if due["log"]:
-                row = {"step": done, **{name: float(values.mean()) for name, values in rows.items()}}
-                row["steps_per_second"] = updates / (time.perf_counter() - since)
+                skipped += int((~good).sum())
+                row = {"step": done} | {name: float(values[good].mean()) for name, values in rows.items() if good.any()}
+                row |= {"skipped": skipped} if skipped else {}
+                seconds, spent = clock.read()
+                work = seconds - sum(spent.get(name, 0) for name in ("compilation", "evaluation", "checkpoint"))
+                row |= performance(watch, updates, work, flops and flops / program.steps) | once
+                row |= {f"{name}_share": spent.get(name, 0) / seconds for name in ("input", "evaluation", "checkpoint")}
+                row["peak_memory_gib"], once = peak_memory(), {}
                 if learning_rate is not None:
                     row["learning_rate"] = float(learning_rate(done - 1))
                 if due["eval"] and not stopping:
-                    row["eval_loss"] = float(evaluate(state))
+                    with clock("evaluation"):
+                        row["eval_loss"] = float(evaluate(state))
                 if log is not None:
                     log.write(row)
-                bar.set_postfix(loss=f"{row['loss']:.4f}", refresh=False)
-                pending, since = [], time.perf_counter()
+                bar.set_postfix(loss=f"{row.get('loss', np.nan):.4f}", refresh=False)
+                pending = []
 
             # ---------------------------------------------------------- checkpoint
-            if due["checkpoint"]:
-                checkpoints.save(state, to_json(data.get_state()), config or {})
+            with clock("checkpoint"):
+                if due["snapshot"]:
+                    snapshots.save(done, state.profiles, widths)
+                if due["checkpoint"]:
+                    checkpoints.save(state, to_json(data.get_state()), config or {})
             if stopping:
                 break
         checkpoints.wait()
-    return Outcome(state, int(state.step) >= schedule.steps)
+        if snapshots is not None:
+            snapshots.wait()
+    finished = int(state.step) >= schedule.steps
+    return Outcome(state, finished, None if finished else stop.signal)
 
 
-def _check_finite(rows: dict[str, np.ndarray], first: int) -> None:
-    bad = ~np.isfinite(rows["loss"]) | ~np.isfinite(rows["gradient_norm"])
-    if bad.any():
-        at = int(np.argmax(bad))
+def exit_code(outcome: Outcome) -> int:
+    """Return the exit code of a process that trained: 130 after Ctrl-C, and 0 after SIGTERM, since all is saved."""
+    return 130 if outcome.stopped_by == signal.SIGINT else 0
+
+
+def _check_finite(rows: dict[str, np.ndarray], good: np.ndarray, first: int, skipped: int, limit: int) -> None:
+    if skipped + (~good).sum() > limit:
+        at = int(np.flatnonzero(~good)[max(limit - skipped, 0)])
+        borne = f", after {limit} that were left out" if limit else ""
         raise TrainingDiverged(
             f"training diverged at step {first + at + 1}: loss {rows['loss'][at]}, gradient norm "
-            f"{rows['gradient_norm'][at]}; the last good checkpoint is kept. Try a lower learning rate or clipping"
+            f"{rows['gradient_norm'][at]}{borne}; the last good checkpoint is kept. Try a lower learning rate or clipping"
         )
-
-
-@contextlib.contextmanager
-def _stop_signals():
-    """Turn SIGTERM and Ctrl-C into a request to stop after the current step; a second Ctrl-C stops at once."""
-    stop = threading.Event()
-
-    def request(number, frame):
-        if stop.is_set() and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        stop.set()
-
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    previous = {number: signal.signal(number, request) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield stop
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

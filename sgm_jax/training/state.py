@@ -1,7 +1,7 @@
 """The training state, and the pure step from one state to the next."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -28,20 +28,24 @@ class TrainState:
         params: the network's parameters.
         ema_params: their exponential moving average, which samples are drawn with.
         opt_state: the optimiser's state.
+        profiles: averages of other lengths, one for each of `posthoc.PowerProfile`s, for averages chosen afterwards.
     """
 
     step: Any
     params: Any
     ema_params: Any
     opt_state: Any
+    profiles: tuple[Any, ...] = ()
 
 
-def init_state(params: PyTree, optimizer: optax.GradientTransformation) -> TrainState:
-    """Start from `params`, with their average at `params` too."""
+def init_state(params: PyTree, optimizer: optax.GradientTransformation, profiles: int = 0) -> TrainState:
+    """Start from `params`, with their average, and as many more as `profiles`, at `params` too."""
     # Strong types, so that the first step's output has the types of its input and compiles nothing new.
     params = jax.tree.map(lambda p: jnp.asarray(p, p.dtype), params)
     # A copy of its own, because the step donates its input and a buffer can be donated but once.
-    return TrainState(jnp.zeros((), jnp.int32), params, jax.tree.map(jnp.copy, params), optimizer.init(params))
+    copy = lambda: jax.tree.map(jnp.copy, params)
+    more = tuple(copy() for _ in range(profiles))
+    return TrainState(jnp.zeros((), jnp.int32), params, copy(), optimizer.init(params), more)
 
 
 def make_train_step(
@@ -52,8 +56,11 @@ def make_train_step(
     ema_rate: float,
     accumulate: int = 1,
     axis_name: str | None = None,
+    profiles: Sequence[Callable[[Array], Array]] = (),
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """Make the pure function `train_step(state, batch) -> (state, metrics)`.
+
+    A step whose loss or gradient is not finite counts, but changes nothing else.
 
     The moving average warms up as `min(ema_rate, (1 + step) / (10 + step))`, so that it forgets the initialisation
     however short the run. What is drawn for an example is a function of seed, step and the example's place in the
@@ -67,6 +74,7 @@ def make_train_step(
         accumulate: number of slices the batch is worked through in, with one update at the end.
         axis_name: name of the axis that the step is mapped over, each device with its part of the batch; None where it
             sees the whole batch.
+        profiles: decays `step -> rate` of the state's further averages, see `posthoc`.
 
     Returns:
         The step. Its metrics are the scalars `loss` and `gradient_norm` (before clipping).
@@ -99,8 +107,23 @@ def make_train_step(
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         rate = jnp.minimum(ema_rate, (1 + state.step) / (10 + state.step))
-        ema_params = jax.tree.map(lambda e, p: e + (1 - rate) * (p - e), state.ema_params, params)
+        averages = (state.ema_params, *state.profiles)
+        rates = (rate, *(profile(state.step) for profile in profiles))
+        averages = tuple(average(old, params, rate) for old, rate in zip(averages, rates, strict=True))
         metrics = {"loss": loss, "gradient_norm": optax.tree.norm(grads)}
-        return TrainState(state.step + 1, params, ema_params, opt_state), metrics
+        good = jnp.isfinite(loss) & jnp.isfinite(metrics["gradient_norm"])
+        old = (state.params, state.ema_params, state.opt_state, state.profiles)
+        new = (params, averages[0], opt_state, averages[1:])
+        return TrainState(state.step + 1, *keep_if(good, new, old)), metrics
 
     return train_step
+
+
+def average(mean: PyTree, params: PyTree, rate: Array) -> PyTree:
+    """Return `rate mean + (1 - rate) params`."""
+    return jax.tree.map(lambda m, p: m + (1 - rate) * (p - m), mean, params)
+
+
+def keep_if(good: Array, new: PyTree, old: PyTree) -> PyTree:
+    """Return `new` where `good`, a scalar, and `old` otherwise."""
+    return jax.tree.map(lambda a, b: jnp.where(good, a, b), new, old)
