@@ -43,7 +43,7 @@ def codes(seed: int, part: slice, steps: int) -> np.ndarray:
     train = ArraySource(whole.train.x[part], whole.train.label[part])
     experiment = dataclasses.replace(experiment, dataset=dataclasses.replace(whole, train=train))
     with tempfile.TemporaryDirectory() as folder:
-        if not modes.train_to_end(experiment, pathlib.Path(folder)):
+        if not modes.train_to_end(experiment, pathlib.Path(folder)).finished:
             sys.exit("interrupted")
         params = stored.parameters(experiment, pathlib.Path(folder))
     x = experiment.scaling.to_model(jnp.asarray(modes.held_out_batch(experiment, 100)["x"]))

@@ -40,7 +40,7 @@ def measure(rule: str, data: str, steps: int, seed: int) -> np.ndarray:
     experiment = Experiment.from_config(config)
     with tempfile.TemporaryDirectory() as folder:
         workdir = pathlib.Path(folder)
-        if not modes.train_to_end(experiment, workdir):
+        if not modes.train_to_end(experiment, workdir).finished:
             sys.exit("interrupted")
         return modes.measure_likelihood(experiment, workdir, stored.parameters(experiment, workdir))["per_example"]
 

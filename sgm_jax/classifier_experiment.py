@@ -16,6 +16,7 @@ from sgm_jax.components import identity, make_network
 from sgm_jax.experiment import Experiment
 from sgm_jax.networks import WideResNet
 from sgm_jax.shapes import PRNGKey
+from sgm_jax.training import exit_code
 
 CLASSIFIERS = {"wide_resnet": WideResNet}
 LEVELS = (0.1, 0.3, 1.0, 3.0, 10.0)  # canonical noise levels at which the accuracy is measured
@@ -98,7 +99,8 @@ def evaluate(experiment: ClassifierExperiment, workdir: pathlib.Path) -> int:
 
 def run(experiment: ClassifierExperiment, workdir: pathlib.Path) -> int:
     """Train, then measure the accuracy; returns the exit code."""
-    return evaluate(experiment, workdir) if modes.train_to_end(experiment, workdir) else 1
+    outcome = modes.train_to_end(experiment, workdir)
+    return evaluate(experiment, workdir) if outcome.finished else exit_code(outcome)
 
 
 MODES = {"run": run, "train": modes.train, "evaluate": evaluate}

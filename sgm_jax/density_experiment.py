@@ -17,6 +17,7 @@ from sgm_jax.components import FORMS
 from sgm_jax.convert import Pretrained
 from sgm_jax.experiment import Experiment
 from sgm_jax.shapes import Batch, Level, PRNGKey, ScoreFn
+from sgm_jax.training import exit_code
 
 
 class AtTime(eqx.Module):
@@ -60,7 +61,8 @@ class DensityExperiment(Experiment):
 
 def run(experiment: DensityExperiment, workdir: pathlib.Path) -> int:
     """Train, then draw samples; returns the exit code."""
-    return modes.sample(experiment, workdir) if modes.train_to_end(experiment, workdir) else 1
+    outcome = modes.train_to_end(experiment, workdir)
+    return modes.sample(experiment, workdir) if outcome.finished else exit_code(outcome)
 
 
 MODES = {"run": run} | {name: modes.MODES[name] for name in ("suggest", "train", "sample")}

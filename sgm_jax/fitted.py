@@ -15,6 +15,7 @@ from sgm_jax import sampling
 from sgm_jax.experiment import Experiment
 from sgm_jax.sampling import FittedSampler
 from sgm_jax.shapes import PRNGKey
+from sgm_jax.stored import checkpoint_store
 from sgm_jax.training import Checkpoints
 
 
@@ -156,6 +157,6 @@ def made_for(experiment: Experiment, workdir: pathlib.Path) -> dict[str, Any]:
     parts = {name: config[name] for name in ("sde", "prediction", "sampling")}
     for name in ("schedule", "count", "batch_size"):
         del parts["sampling"][name]
-    with Checkpoints(workdir) as checkpoints:
+    with Checkpoints(checkpoint_store(experiment.config, workdir)) as checkpoints:
         found = {"checkpoint": checkpoints.latest}
     return found | {f"{part}.{name}": value for part, values in parts.items() for name, value in values.items()}

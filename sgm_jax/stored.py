@@ -12,24 +12,41 @@ from sgm_jax.convert import Pretrained, load
 from sgm_jax.convert.pretrained import FILE
 from sgm_jax.convert.shipped import pretrained
 from sgm_jax.experiment import Experiment
-from sgm_jax.training import Checkpoints
+from sgm_jax.training import Checkpoints, Snapshots
 
 
 def parameters(experiment: Experiment, workdir: pathlib.Path) -> Any:
     """Return the averaged parameters of the newest checkpoint in `workdir`, or those of a stored network."""
-    network = find(experiment.config, workdir)
-    if network is not None:
-        return network.params
-    with Checkpoints(workdir) as checkpoints:
-        params = checkpoints.restore(jax.eval_shape(experiment.init))[0].ema_params
-    # Free to go wherever the data are.
-    return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), params)
+    return _parameters(experiment, workdir, find(experiment.config, workdir))
 
 
 def trained(experiment: Experiment, workdir: pathlib.Path) -> tuple[Experiment, Any]:
     """Return the experiment with all that training changed, and the network's parameters: what modes work with."""
-    params = parameters(experiment, workdir)
-    return (experiment, params) if find(experiment.config, workdir) is not None else experiment.trained(params)
+    network = find(experiment.config, workdir)
+    params = _parameters(experiment, workdir, network)
+    return experiment.trained(params) if network is None else (experiment, params)
+
+
+def _parameters(experiment: Experiment, workdir: pathlib.Path, network: Pretrained | None) -> Any:
+    width = experiment.config.sampling.ema_width
+    if network is not None:
+        if width is not None:
+            raise ValueError(f"sampling.ema_width needs a training run's folder, got {width} for a stored network")
+        return network.params
+    shapes, store = jax.eval_shape(experiment.init), checkpoint_store(experiment.config, workdir)
+    if width is not None:
+        with Snapshots(store) as snapshots:
+            params = snapshots.reconstruct(shapes.params, width)
+    else:
+        with Checkpoints(store) as checkpoints:
+            params = checkpoints.restore(shapes, config=experiment.config.to_dict())[0].ema_params
+    # Free to go wherever the data are.
+    return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), params)
+
+
+def checkpoint_store(config: ConfigDict, workdir: pathlib.Path) -> str | pathlib.Path:
+    """Return the folder or bucket with a run's checkpoints."""
+    return config.train.checkpoints or workdir
 
 
 def find(config: ConfigDict, workdir: pathlib.Path) -> Pretrained | None:
@@ -45,7 +62,7 @@ def find(config: ConfigDict, workdir: pathlib.Path) -> Pretrained | None:
         return pretrained(config.pretrained)
     if not (workdir / FILE).is_file():
         return None
-    with Checkpoints(workdir) as checkpoints:
+    with Checkpoints(checkpoint_store(config, workdir)) as checkpoints:
         return None if checkpoints.latest is not None else Pretrained.load(workdir / FILE)
 
 

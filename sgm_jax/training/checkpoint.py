@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -120,113 +121,38 @@ class Checkpoints:
             FileNotFoundError: if there is no whole checkpoint.
             CheckpointMismatch: if its arrays differ from `like`, naming those that do.
         """
+        target = jax.tree.map(_with_place, _as_dict(like))
+        items = ocp.args.Composite(state=ocp.args.StandardRestore(target), data=ocp.args.JsonRestore())
         for chosen in reversed(self.steps) if step is None else (step,):
-            try:
-                return self._restore(like, chosen, config or {})
-            except (CheckpointMismatch, PermissionError):
-                raise
-            # What a damaged file makes of its reader is not known beforehand.
-            except Exception as error:
-                reason = " ".join(str(error).split())[:200]
-                print(f"checkpoint {chosen} in {self._manager.directory} is damaged and left out: {reason}")
-                self._damaged.add(chosen)
+            found = self._unless_damaged(chosen, lambda step: self._manager.item_metadata(step)["state"].tree)
+            if found is None:
+                continue
+            problems = _differences(target, found)
+            if problems:
+                raise CheckpointMismatch(
+                    f"checkpoint {chosen} in {self._manager.directory} holds another architecture: {_first(problems)}"
+                    + self._changed(chosen, config)
+                )
+            restored = self._unless_damaged(chosen, lambda step: self._manager.restore(step, args=items))
+            if restored is not None:
+                state = restored["state"]
+                return TrainState(**state | {"profiles": tuple(state.get("profiles", ()))}), restored["data"]
         raise FileNotFoundError(f"no {'whole ' * bool(self._damaged)}checkpoint in {self._manager.directory}")
 
-    def _restore(self, like: TrainState, step: int, config: dict) -> tuple[TrainState, dict]:
-        target = jax.tree.map(_with_place, _as_dict(like))
-        found = self._manager.item_metadata(step)["state"]
-        if found is None:
-            raise ValueError("its state is missing")
-        problems = _differences(target, found)
-        if problems:
-            stored = self._manager.restore(step, args=ocp.args.Composite(config=ocp.args.JsonRestore()))["config"]
-            raise CheckpointMismatch(
-                f"checkpoint {step} in {self._manager.directory} holds another architecture: {_first(problems)}"
-                + _changed(stored, to_json(config))
-            )
-        restored = self._manager.restore(
-            step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target), data=ocp.args.JsonRestore())
-        )
-        state = restored["state"]
-        return TrainState(**state | {"profiles": tuple(state.get("profiles", ()))}), restored["data"]
+    def _unless_damaged(self, step: int, read: Callable[[int], Any]) -> Any:
+        """Return what is read of a checkpoint; None, with a word, if it is damaged."""
+        try:
+            return read(step)
+        except PermissionError:
+            raise
+        # What a damaged file makes of its reader is not known beforehand.
+        except Exception as error:
+            reason = " ".join(str(error).split())[:200]
+            print(f"checkpoint {step} in {self._manager.directory} is damaged and left out: {reason}")
+            self._damaged.add(step)
+            return None
 
-
-def open_manager(workdir, name, policy, handlers) -> ocp.CheckpointManager:
-    """Return Orbax's manager of a folder in `workdir`, which may be a bucket.
-
-    Raises:
-        OSError: if it cannot be used, in one line.
-    """
-    options = ocp.CheckpointManagerOptions(preservation_policy=policy, enable_async_checkpointing=True)
-    try:
-        folder = epath.Path(workdir) / name
-        folder = folder if str(workdir).startswith(SCHEMES) else folder.absolute()
-        return ocp.CheckpointManager(folder, options=options, item_handlers=handlers)
-    except Exception as error:
-        # Backends of buckets raise what they like, from missing packages to missing rights.
-        raise OSError(f"{workdir}/{name} cannot be used: {' '.join(str(error).split())[:300]}") from error
-
-
-@contextlib.contextmanager
-def writing(manager: ocp.CheckpointManager):
-    """Turn whatever goes wrong in writing, which may be seen only at the next write, into one line."""
-    try:
-        yield
-    except Exception as error:
-        raise CheckpointFailed(
-            f"a checkpoint cannot be written to {manager.directory}: {' '.join(str(error).split())[:300]}"
-        ) from error
-
-
-def _with_place(leaf: Any) -> jax.ShapeDtypeStruct:
-    sharding = getattr(leaf, "sharding", None) or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
-
-
-def _as_dict(state: TrainState) -> dict[str, Any]:
-    parts = {name: getattr(state, name) for name in ("step", "params", "ema_params", "opt_state")}
-    return parts | ({"profiles": list(state.profiles)} if state.profiles else {})
-
-
-def _differences(wanted: dict[str, Any], found: dict[str, Any]) -> list[str]:
-    """Return in what the arrays of a checkpoint differ from those wanted: the parameters by name, the rest in all."""
-    ours, theirs = _shapes(wanted["params"]), _shapes(found["params"])
-    problems = [f"{name} is missing" for name in sorted(ours.keys() - theirs.keys())]
-    problems += [f"{name} is not in this network" for name in sorted(theirs.keys() - ours.keys())]
-    problems += [
-        f"{name} has shape {theirs[name]}, this network's has {ours[name]}"
-        for name in sorted(ours.keys() & theirs.keys())
-        if theirs[name] != ours[name]
-    ]
-    if problems:
-        return problems
-    of = lambda tree, name: [tuple(leaf.shape) for leaf in jax.tree.leaves(tree.get(name))]
-    return [
-        f"its {what} has {len(of(found, name))} arrays, this experiment's {len(of(wanted, name))}"
-        + ("" if len(of(found, name)) != len(of(wanted, name)) else " of other shapes")
-        for name, what in (("opt_state", "optimizer's state"), ("profiles", "averages (train.posthoc)"))
-        if sorted(of(wanted, name)) != sorted(of(found, name))
-    ]
-
-
-def _shapes(params: Any) -> dict[str, tuple[int, ...]]:
-    leaves = jax.tree_util.tree_flatten_with_path(params)[0]
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape) for path, leaf in leaves}
-
-
-def _changed(stored: dict, config: dict) -> str:
-    """Return which fields of the network, data and optimizer differ between the checkpoint's config and this one."""
-    sections = [name for name in ("network", "data", "optimizer", "train") if name in stored and name in config]
-    fields = [
-        f"{section}.{name}={stored[section].get(name)} there and {value} here"
-        for section in sections
-        for name, value in config[section].items()
-        if stored[section].get(name) != value
-    ]
-    return f"; of the configs, {_first(fields)}" if fields else ""
-
-
-def _first(problems: list[str]) -> str:
+    def _first(problems: list[str]) -> str:
     more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
     return "; ".join(problems[:3]) + more
 

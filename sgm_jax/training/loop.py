@@ -92,6 +92,9 @@ class Outcome:
     stopped_by: int | None = None
 
 
+SAFEGUARDS, WATCH = Safeguards(), Watch()
+
+
 def train(
     train_step: Callable,
     make_state: Callable[[], TrainState],
@@ -103,8 +106,8 @@ def train(
     learning_rate: Callable[[int], Any] | None = None,
     config: dict | None = None,
     widths: tuple[float, ...] = (),
-    safeguards: Safeguards = Safeguards(),
-    watch: Watch = Watch(),
+    safeguards: Safeguards = SAFEGUARDS,
+    watch: Watch = WATCH,
     checkpoints_in: str | None = None,
     compile: Callable[[Callable, Callable], Program] = jit_program,
 ) -> Outcome:
@@ -236,5 +239,6 @@ def _check_finite(rows: dict[str, np.ndarray], good: np.ndarray, first: int, ski
         borne = f", after {limit} that were left out" if limit else ""
         raise TrainingDiverged(
             f"training diverged at step {first + at + 1}: loss {rows['loss'][at]}, gradient norm "
-            f"{rows['gradient_norm'][at]}{borne}; the last good checkpoint is kept. Try a lower learning rate or clipping"
+            f"{rows['gradient_norm'][at]}{borne}; the last good checkpoint is kept. Try a lower learning rate or "
+            "clipping"
         )
