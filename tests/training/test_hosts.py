@@ -6,6 +6,7 @@ import sys
 import chex
 import jax
 import pytest
+from processes import finish, launched
 
 from sgm_jax import training
 from sgm_jax.experiment import Experiment
@@ -13,7 +14,6 @@ from sgm_jax.training import hosts, read_metrics
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 from configs.toy import get_config
-from tests.processes import finish, launched
 
 FIELDS = {"train.steps": 12, "train.log_every": 4, "train.eval_every": 12, "train.checkpoint_every": 6}
 

@@ -75,9 +75,7 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize(
-    "form", [pytest.param(f, marks=[pytest.mark.slow] * (f not in ("fsdp", "pmap"))) for f in FORMS]
-)
+@pytest.mark.parametrize("form", [pytest.param(f, marks=[pytest.mark.slow] * (f != "pmap")) for f in FORMS])
 def test_losses_do_not_depend_on_the_devices(form):
     found = losses(FORMS[form]())
     assert found.shape == (STEPS,) and found[-1] < found[0]
@@ -204,6 +202,6 @@ def test_networks_compute_in_the_type_of_the_config():
     config = get_config("smoke")
     config.network.dtype = "bfloat16"
     experiment = Experiment.from_config(config)
-    params = experiment.init().params
+    params = jax.eval_shape(experiment.init).params
     text = str(jax.make_jaxpr(experiment.apply)(params, jnp.ones(2), jnp.ones((2, 2))))
     assert "bf16" in text and {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
