@@ -39,12 +39,17 @@ HELP = f"""usage: python launch.py [--config=FILE[:smoke]] [--workdir=FOLDER] [-
                convert     another project's checkpoint, --source=PATH [--format=NAME]
                            [--source_config=JSON or name]       -> model.safetensors
                            Modes that use a network take it from there if the workdir has no checkpoint.
-  --coordinator=HOST:PORT --num_processes=N --process_id=I
+  --coordinator=HOST:PORT --num_processes=N --process_id=I [--heartbeat_timeout=SECONDS]
              one of N processes that train together; found without flags by SLURM, Open MPI and Cloud TPU
   --config.FIELD=VALUE  overrides one field, e.g. --config.train.steps=500 (configs/default.py lists them all)
 
 Ctrl-C and SIGTERM save a checkpoint first; the same command then goes on where it stopped.
+Exit codes: 0 done, or stopped by SIGTERM with all saved; 130 stopped by Ctrl-C; 2 refused or failed, with one line that
+says why; 1 no update within train.step_timeout, or another host lost.
 """
+
+
+HOSTS = ("coordinator", "num_processes", "process_id", "heartbeat_timeout")
 
 
 def fail(message: str) -> int:
@@ -77,10 +82,12 @@ def main(argv: list[str]) -> int:
     config_file = config_flags.get_config_filename(flags.FLAGS["config"])
     workdir = pathlib.Path(workdir or pathlib.Path("runs") / pathlib.Path(config_file.split(":")[0]).stem)
 
+    import jax
+
     from sgm_jax.training import hosts
 
     try:
-        _, count = hosts.connect(*(flags.FLAGS[name].value for name in ("coordinator", "num_processes", "process_id")))
+        _, count = hosts.connect(*(flags.FLAGS[name].value for name in HOSTS))
     except ValueError as error:
         return fail(str(error))
     if count > 1 and mode != "train":
@@ -93,6 +100,8 @@ def main(argv: list[str]) -> int:
 
     try:
         modes.check_workdir(workdir)
+        if config.compilation_cache:
+            jax.config.update("jax_compilation_cache_dir", str(workdir / "cache"))
         if mode == "convert":
             if source is None:
                 return fail("--mode=convert needs --source=PATH")
@@ -127,6 +136,7 @@ def start() -> None:
     flags.DEFINE_string("coordinator", None, "address of the first process")
     flags.DEFINE_integer("num_processes", None, "number of processes")
     flags.DEFINE_integer("process_id", None, "number of this process")
+    flags.DEFINE_integer("heartbeat_timeout", 100, "seconds after which a silent process is lost")
     flags.DEFINE_enum("mode", "run", MODES, "what to do")
     config_flags.DEFINE_config_file("config", None, "experiment", lock_config=True)
     logging.set_verbosity(logging.WARNING)

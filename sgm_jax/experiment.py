@@ -36,7 +36,7 @@ from sgm_jax.samplers import make_solver
 from sgm_jax.scaling import Scaling
 from sgm_jax.score import AbstractPrediction, NetworkScore
 from sgm_jax.shapes import PRNGKey, ScoreFn
-from sgm_jax.training import PowerProfile, Schedule, TrainState, init_state, make_train_step
+from sgm_jax.training import PowerProfile, Safeguards, Schedule, TrainState, Watch, init_state, make_train_step
 from sgm_jax.training.optimizers import OPTIMIZERS, SCHEDULES, with_clipping
 
 
@@ -57,6 +57,8 @@ class Experiment:
     learning_rate: Callable
     optimizer: optax.GradientTransformation
     schedule: Schedule
+    safeguards: Safeguards
+    watch: Watch
 
     matchings: ClassVar[Mapping[str, Callable]] = MATCHINGS
     # Whether losses couple the examples of a batch, so that a part of it does not give its part of the result.
@@ -102,6 +104,7 @@ class Experiment:
         chosen = {k: v for k, v in config.optimizer.items() if k not in ("schedule", "learning_rate", "warmup", "clip")}
         optimizer = build("optimizer", chosen, OPTIMIZERS, learning_rate=learning_rate)
         times = {**config.times, "quantiles": choose("times.quantiles", config.times.quantiles, QUANTILES)}
+        watch = Watch(train.batch_size, trace=tuple(train.trace) or None, tensorboard=train.tensorboard)
         for width in train.posthoc:
             PowerProfile(width)
         # The cheap checks come first: reading the data may take long.
@@ -144,6 +147,8 @@ class Experiment:
             learning_rate=learning_rate,
             optimizer=with_clipping(optimizer, config.optimizer.clip),
             schedule=schedule,
+            safeguards=Safeguards(train.skip_limit, train.step_timeout),
+            watch=watch,
             **parts,
         )
 
@@ -242,8 +247,8 @@ class Experiment:
         """Return the config's form of score matching [b] for data `x0` [b, ...]."""
         return self.matching(key, self.sde, score_fn, x0, weighting=self.weighting, times=self.times)
 
-    def train_step(self, axis_name: str | None = None) -> Callable:
-        """Return the pure training step `(state, batch) -> (state, metrics)`, mapped over an axis if one is named."""
+    def train_step(self) -> Callable:
+        """Return the pure training step `(state, batch) -> (state, metrics)`."""
         train = self.config.train
         return make_train_step(
             self.loss,
@@ -251,7 +256,6 @@ class Experiment:
             seed=self.config.seed,
             ema_rate=train.ema_rate,
             accumulate=train.accumulate,
-            axis_name=axis_name,
             profiles=self.profiles,
         )
 

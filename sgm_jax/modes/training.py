@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from sgm_jax import data as datasets
 from sgm_jax.experiment import Experiment
 from sgm_jax.modes.shared import HELD_OUT, Unsuitable, held_out_batch, stream, write_json
-from sgm_jax.training import Outcome, Safeguards, Watch, exit_code, parallel
+from sgm_jax.training import Outcome, exit_code, parallel
 from sgm_jax.training import train as train_loop
 
 
@@ -36,9 +36,9 @@ def train_to_end(experiment: Experiment, workdir: pathlib.Path) -> Outcome:
     held_out_loss = jax.jit(
         lambda params, batch: experiment.held_out_loss(stream(experiment, HELD_OUT), params, batch).mean()
     )
-    program, axis_name = parallel.PROGRAMS[config.parallel.mode]
+    program = parallel.PROGRAMS[config.parallel.mode]
     outcome = train_loop(
-        experiment.train_step(axis_name),
+        experiment.train_step(),
         experiment.init,
         batches,
         experiment.schedule,
@@ -47,10 +47,8 @@ def train_to_end(experiment: Experiment, workdir: pathlib.Path) -> Outcome:
         learning_rate=experiment.learning_rate,
         config=config.to_dict(),
         widths=tuple(profile.width for profile in experiment.profiles),
-        safeguards=Safeguards(config.train.skip_limit, config.train.step_timeout),
-        watch=Watch(
-            config.train.batch_size, trace=tuple(config.train.trace) or None, tensorboard=config.train.tensorboard
-        ),
+        safeguards=experiment.safeguards,
+        watch=experiment.watch,
         checkpoints_in=config.train.checkpoints,
         compile=functools.partial(program, mesh=mesh, steps=config.parallel.steps_per_dispatch),
     )

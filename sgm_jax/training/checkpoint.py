@@ -152,7 +152,82 @@ class Checkpoints:
             self._damaged.add(step)
             return None
 
-    def _first(problems: list[str]) -> str:
+    def _changed(self, step: int, config: dict | None) -> str:
+        """Return which fields differ between a checkpoint's config and the experiment's, where both are known."""
+        items = ocp.args.Composite(config=ocp.args.JsonRestore())
+        stored = self._unless_damaged(step, lambda step: self._manager.restore(step, args=items)["config"])
+        config = to_json(config or {})
+        fields = [
+            f"{section}.{name}={stored[section].get(name)} there and {value} here"
+            for section in ("network", "data", "optimizer", "train")
+            if stored and section in stored and section in config
+            for name, value in config[section].items()
+            if stored[section].get(name) != value
+        ]
+        return f"; of the configs, {_first(fields)}" if fields else ""
+
+
+def open_manager(workdir, name, policy, handlers) -> ocp.CheckpointManager:
+    """Return Orbax's manager of a folder in `workdir`, which may be a bucket.
+
+    Raises:
+        OSError: if it cannot be used, in one line.
+    """
+    options = ocp.CheckpointManagerOptions(preservation_policy=policy, enable_async_checkpointing=True)
+    try:
+        folder = epath.Path(workdir) / name
+        folder = folder if str(workdir).startswith(SCHEMES) else folder.absolute()
+        return ocp.CheckpointManager(folder, options=options, item_handlers=handlers)
+    # Backends of buckets raise what they like, from missing packages to missing rights.
+    except Exception as error:
+        raise OSError(f"{workdir}/{name} cannot be used: {' '.join(str(error).split())[:300]}") from error
+
+
+@contextlib.contextmanager
+def writing(manager: ocp.CheckpointManager):
+    """Turn whatever goes wrong in writing, which may be seen only at the next write, into one line."""
+    try:
+        yield
+    except Exception as error:
+        raise CheckpointFailed(
+            f"a checkpoint cannot be written to {manager.directory}: {' '.join(str(error).split())[:300]}"
+        ) from error
+
+
+def _with_place(leaf: Any) -> jax.ShapeDtypeStruct:
+    sharding = getattr(leaf, "sharding", None) or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+
+def _as_dict(state: TrainState) -> dict[str, Any]:
+    parts = {name: getattr(state, name) for name in ("step", "params", "ema_params", "opt_state")}
+    return parts | ({"profiles": list(state.profiles)} if state.profiles else {})
+
+
+def _differences(wanted: Any, found: Any) -> list[str]:
+    """Return in what the arrays of a checkpoint differ from those wanted: the parameters by name, the rest in all."""
+    ours, theirs = _shapes(wanted["params"]), _shapes(found["params"])
+    problems = [f"{name} is missing" for name in sorted(ours.keys() - theirs.keys())]
+    problems += [f"{name} is not in this network" for name in sorted(theirs.keys() - ours.keys())]
+    problems += [
+        f"{name} has shape {theirs[name]}, this network's has {ours[name]}"
+        for name in sorted(ours.keys() & theirs.keys())
+        if theirs[name] != ours[name]
+    ]
+    for name, what in (("opt_state", "optimizer's state"), ("profiles", "averages (train.posthoc)")):
+        shapes = lambda tree, name=name: sorted(tuple(leaf.shape) for leaf in jax.tree.leaves(tree.get(name)))
+        here, there = shapes(wanted), shapes(found)
+        if here != there and not problems:
+            problems.append(f"its {what} has {len(there)} arrays, this experiment's {len(here)}, of other shapes")
+    return problems
+
+
+def _shapes(params: Any) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree_util.tree_flatten_with_path(params)[0]
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape) for path, leaf in leaves}
+
+
+def _first(problems: list[str]) -> str:
     more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
     return "; ".join(problems[:3]) + more
 

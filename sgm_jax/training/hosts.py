@@ -15,7 +15,10 @@ TPU_DEVICES = ("/dev/accel0", "/dev/vfio/0")
 
 
 def connect(
-    coordinator: str | None = None, num_processes: int | None = None, process_id: int | None = None
+    coordinator: str | None = None,
+    num_processes: int | None = None,
+    process_id: int | None = None,
+    heartbeat_timeout: int = 100,
 ) -> tuple[int, int]:
     """Join the other hosts where there are any; must come before anything is computed.
 
@@ -26,6 +29,7 @@ def connect(
         coordinator: address `host:port` of the first process.
         num_processes: number of processes.
         process_id: this one's number.
+        heartbeat_timeout: seconds after which a process that gives no sign of life is lost, and all others end.
 
     Returns:
         This process's number and the number of processes.
@@ -33,6 +37,8 @@ def connect(
     Raises:
         ValueError: if the arguments are incomplete or out of range, or the others are not found.
     """
+    if heartbeat_timeout < 1:
+        raise ValueError(f"--heartbeat_timeout must be at least 1 second, got {heartbeat_timeout}")
     given = {"coordinator": coordinator, "num_processes": num_processes, "process_id": process_id}
     missing = [f"--{name}" for name, value in given.items() if value is None]
     if not missing:
@@ -45,7 +51,7 @@ def connect(
     elif not is_cluster(os.environ):
         return 0, 1
     try:
-        jax.distributed.initialize(coordinator, num_processes, process_id)
+        jax.distributed.initialize(coordinator, num_processes, process_id, heartbeat_timeout_seconds=heartbeat_timeout)
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"the other hosts cannot be joined: {' '.join(str(error).split())}") from error
     return jax.process_index(), jax.process_count()

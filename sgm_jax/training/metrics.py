@@ -11,14 +11,15 @@ class MetricsLog:
         path: the file.
         resume_step: rows of later steps are dropped, so that a run that goes on repeats no row.
         tensorboard: folder to write scalars for TensorBoard to, or None.
-
-    Raises:
-        ValueError: if TensorBoard is asked for and tensorboardX is not installed.
     """
 
     def __init__(self, path: pathlib.Path, resume_step: int, tensorboard: pathlib.Path | None = None):
         self.path = pathlib.Path(path)
-        self._writer = None if tensorboard is None else _writer(tensorboard, resume_step)
+        self._writer = None
+        if tensorboard is not None:
+            from tensorboardX import SummaryWriter
+
+            self._writer = SummaryWriter(str(tensorboard), purge_step=resume_step + 1)
         kept = [row for row in read_metrics(self.path) if row["step"] <= resume_step]
         temporary = self.path.with_suffix(".tmp")
         temporary.write_text("".join(json.dumps(row) + "\n" for row in kept))
@@ -32,14 +33,6 @@ class MetricsLog:
             for name in row.keys() - {"step"}:
                 self._writer.add_scalar(name, row[name], row["step"])
             self._writer.flush()
-
-
-def _writer(folder: pathlib.Path, resume_step: int):
-    try:
-        from tensorboardX import SummaryWriter
-    except ImportError as error:
-        raise ValueError("train.tensorboard needs tensorboardX: pip install 'sgm_jax[tensorboard]'") from error
-    return SummaryWriter(str(folder), purge_step=resume_step + 1)
 
 
 def read_metrics(path: pathlib.Path) -> list[dict]:

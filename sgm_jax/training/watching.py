@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import dataclasses
+import importlib.util
 import pathlib
 import resource
 import sys
@@ -24,7 +25,7 @@ class Watch:
         tensorboard: whether to write metrics for TensorBoard besides, into `<workdir>/tensorboard`.
 
     Raises:
-        ValueError: if `trace` is no range of steps.
+        ValueError: if `trace` is no range of steps, or TensorBoard is asked for and tensorboardX is not installed.
     """
 
     batch_size: int | None = None
@@ -35,6 +36,8 @@ class Watch:
     def __post_init__(self):
         if self.trace is not None and (len(self.trace) != 2 or not 1 <= self.trace[0] <= self.trace[1]):
             raise ValueError(f"train.trace must be a first and a last step, got {tuple(self.trace)}")
+        if self.tensorboard and importlib.util.find_spec("tensorboardX") is None:
+            raise ValueError("train.tensorboard needs tensorboardX: pip install 'sgm_jax[tensorboard]'")
 
 
 class Stopwatch:
