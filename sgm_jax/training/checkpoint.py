@@ -56,8 +56,8 @@ class Checkpoints:
     def __enter__(self):
         return self
 
-    def __exit__(self, *exception):
-        self._manager.close()
+    def __exit__(self, kind, error, trace):
+        close(self._manager, error)
 
     @property
     def steps(self) -> list[int]:
@@ -181,6 +181,20 @@ def open_manager(workdir, name, policy, handlers) -> ocp.CheckpointManager:
     # Backends of buckets raise what they like, from missing packages to missing rights.
     except Exception as error:
         raise OSError(f"{workdir}/{name} cannot be used: {' '.join(str(error).split())[:300]}") from error
+
+
+def close(manager: ocp.CheckpointManager, error: BaseException | None) -> None:
+    """Close a manager; what goes wrong then is told unless it follows from an error that is on its way already.
+
+    Raises:
+        CheckpointFailed: if the last checkpoint could not be written.
+    """
+    try:
+        with writing(manager):
+            manager.close()
+    except CheckpointFailed:
+        if error is None:
+            raise
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
-from sgm_jax.training.checkpoint import open_manager, writing
+from sgm_jax.training.checkpoint import close, open_manager, writing
 from sgm_jax.training.posthoc import PowerProfile, combination, combine
 
 
@@ -30,8 +30,8 @@ class Snapshots:
     def __enter__(self):
         return self
 
-    def __exit__(self, *exception):
-        self._manager.close()
+    def __exit__(self, kind, error, trace):
+        close(self._manager, error)
 
     def save(self, step: int, averages: Sequence[PyTree], widths: Sequence[float]) -> None:
         """Store averages in the background, each with the relative width of its profile.

@@ -30,7 +30,7 @@ class Watch:
 
     batch_size: int | None = None
     peak_flops: float | None = None
-    trace: tuple[int, int] | None = None
+    trace: tuple[int, ...] | None = None
     tensorboard: bool = False
 
     def __post_init__(self):

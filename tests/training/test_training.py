@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 
 import chex
 import jax
@@ -43,6 +44,11 @@ class Counter:
 def loss_fn(key, params, batch):
     noise = jax.random.normal(key, batch["x"].shape)
     return jnp.sum((batch["x"] @ params["w"] + params["b"] - noise) ** 2, 1)
+
+
+def wait_for(path):
+    while not path.exists():
+        time.sleep(0.05)
 
 
 OPTIMIZER = with_clipping(optax.adam(1e-2), 1.0)
