@@ -173,7 +173,12 @@ def open_manager(workdir, name, policy, handlers) -> ocp.CheckpointManager:
     Raises:
         OSError: if it cannot be used, in one line.
     """
-    options = ocp.CheckpointManagerOptions(preservation_policy=policy, enable_async_checkpointing=True)
+    options = ocp.CheckpointManagerOptions(
+        preservation_policy=policy,
+        enable_async_checkpointing=True,
+        # Else threads wait for minutes, and hold the process, for folders that could not be made.
+        async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
+    )
     try:
         folder = epath.Path(workdir) / name
         folder = folder if str(workdir).startswith(SCHEMES) else folder.absolute()
