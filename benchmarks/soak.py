@@ -21,7 +21,7 @@ from sgm_jax.experiment import Experiment
 from sgm_jax.training import Checkpoints, read_metrics
 
 ROOT = pathlib.Path(__file__).parents[1]
-SETTINGS = {"steps": 4000, "checkpoint_every": 20, "log_every": 20, "eval_every": 0, "batch_size": 64}
+SETTINGS = {"steps": 20000, "checkpoint_every": 50, "log_every": 50, "eval_every": 0, "batch_size": 32}
 
 
 def start(workdir: pathlib.Path) -> subprocess.Popen:
@@ -50,14 +50,16 @@ def main():
     chance, began = random.Random(arguments.seed), time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         whole, killed = pathlib.Path(folder) / "whole", pathlib.Path(folder) / "killed"
-        before = time.monotonic()
-        assert start(whole).wait() == 0
-        alone = time.monotonic() - before
+        before, process = time.monotonic(), start(whole)
+        while not (whole / "checkpoints" / str(SETTINGS["checkpoint_every"])).is_dir() and process.poll() is None:
+            time.sleep(0.1)
+        first = time.monotonic() - before
+        assert process.wait() == 0
         kills, broken = 0, []
         while kills < arguments.kills and time.monotonic() - began < 60 * arguments.minutes:
             process = start(killed)
             # Some fall before the first step of a start, some between, some while a checkpoint is written.
-            time.sleep(chance.uniform(0.3, 1.0) * alone)
+            time.sleep(chance.uniform(0.2, 1.5) * first)
             if process.poll() is None:
                 process.kill()
                 kills += 1
