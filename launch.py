@@ -80,7 +80,7 @@ def main(argv: list[str]) -> int:
     from sgm_jax.training import hosts
 
     try:
-        _, count = hosts.connect(*(flags.FLAGS[name].value for name in ("coordinator", "num_processes", "process_id")))
+        count = hosts.connect(*(flags.FLAGS[name].value for name in ("coordinator", "num_processes", "process_id")))
     except ValueError as error:
         return fail(str(error))
     if count > 1 and mode != "train":

@@ -14,9 +14,7 @@ WORKERS = ("TPU_PROCESS_ADDRESSES", "TPU_WORKER_HOSTNAMES")
 TPU_DEVICES = ("/dev/accel0", "/dev/vfio/0")
 
 
-def connect(
-    coordinator: str | None = None, num_processes: int | None = None, process_id: int | None = None
-) -> tuple[int, int]:
+def connect(coordinator: str | None = None, num_processes: int | None = None, process_id: int | None = None) -> int:
     """Join the other hosts where there are any; must come before anything is computed.
 
     Without arguments, processes started by SLURM, by Open MPI or on a Cloud TPU slice find each other, and one that is
@@ -28,7 +26,7 @@ def connect(
         process_id: this one's number.
 
     Returns:
-        This process's number and the number of processes.
+        The number of processes.
 
     Raises:
         ValueError: if the arguments are incomplete or out of range, or the others are not found.
@@ -43,12 +41,12 @@ def connect(
     elif len(missing) < len(given):
         raise ValueError(f"--coordinator, --num_processes and --process_id go together, got none of {missing}")
     elif not is_cluster(os.environ):
-        return 0, 1
+        return 1
     try:
         jax.distributed.initialize(coordinator, num_processes, process_id)
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"the other hosts cannot be joined: {' '.join(str(error).split())}") from error
-    return jax.process_index(), jax.process_count()
+    return jax.process_count()
 
 
 def is_cluster(environment: Mapping[str, str]) -> bool:

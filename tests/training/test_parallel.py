@@ -205,3 +205,25 @@ def test_networks_compute_in_the_type_of_the_config():
     params = jax.eval_shape(experiment.init).params
     text = str(jax.make_jaxpr(experiment.apply)(params, jnp.ones(2), jnp.ones((2, 2))))
     assert "bf16" in text and {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
+
+
+@pytest.mark.slow
+def test_the_config_chooses_devices_and_not_results(tmp_path):
+    rows = {}
+    for name, section in {
+        "jit": {},
+        "split": {"fsdp": 4, "model": 2, "steps_per_dispatch": 2},
+        "pmap": {"mode": "pmap", "steps_per_dispatch": 4},
+    }.items():
+        config = get_config("smoke")
+        config.train.update(steps=8, log_every=4, eval_every=8, checkpoint_every=4, batch_size=64)
+        config.parallel.update(section)
+        (tmp_path / name).mkdir()
+        assert modes.train(Experiment.from_config(config), tmp_path / name) == 0
+        rows[name] = training.read_metrics(tmp_path / name / "metrics.jsonl")
+    figures = {
+        name: [[row["step"], row["loss"], row["gradient_norm"], row.get("eval_loss", 0)] for row in part]
+        for name, part in rows.items()
+    }
+    for name in ("split", "pmap"):
+        np.testing.assert_allclose(figures[name], figures["jit"], rtol=1e-5)
