@@ -91,14 +91,15 @@ def compiled(mesh, size=BATCH, network=NETWORK, **options):
 @pytest.mark.slow
 def test_gradients_of_convolutions_are_right_on_a_mesh_of_three_axes():
     # Without `gather` XLA's partitioner gets these wrong.
-    network = UNet(channels=32, multipliers=(1,), blocks=1, attention=(), patch=2, init_scale=1.0)
+    network = UNet(channels=32, multipliers=(1,), blocks=1, attention=(4,), patch=2, init_scale=1.0)
     x, t = jax.random.normal(jax.random.key(0), (16, 8, 8, 1)), jnp.linspace(0, 1, 16)
     params = jax.jit(network.init)(jax.random.key(1), t, x)["params"]
-    value = lambda params: jnp.mean(jnp.square(network.apply({"params": params}, t, x) - x))
-    split = lambda params: value(parallel.gather(mesh(fsdp=2, model=2), params))
-    sharding = parallel.state_sharding(mesh(fsdp=2, model=2), params)
-    ours = jax.jit(jax.grad(split), in_shardings=(sharding,), out_shardings=sharding)(params)
-    chex.assert_trees_all_close(ours, jax.jit(jax.grad(value))(params), rtol=1e-4, atol=1e-6)
+    value = lambda params, t, x: jnp.mean(jnp.square(network.apply({"params": params}, t, x) - x))
+    three = mesh(fsdp=2, model=2)
+    split = lambda params, t, x: value(parallel.gather(three, params), t, x)
+    sharding, batch = parallel.state_sharding(three, params), parallel.batch_sharding(three)
+    ours = jax.jit(jax.grad(split), in_shardings=(sharding, batch, batch), out_shardings=sharding)(params, t, x)
+    chex.assert_trees_all_close(ours, jax.jit(jax.grad(value))(params, t, x), rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("accumulate", [1, pytest.param(2, marks=pytest.mark.slow)])
