@@ -87,7 +87,7 @@ def main(argv: list[str]) -> int:
     from sgm_jax.training import hosts
 
     try:
-        _, count = hosts.connect(*(flags.FLAGS[name].value for name in HOSTS))
+        count = hosts.connect(*(flags.FLAGS[name].value for name in HOSTS))
     except ValueError as error:
         return fail(str(error))
     if count > 1 and mode != "train":

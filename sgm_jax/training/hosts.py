@@ -19,7 +19,7 @@ def connect(
     num_processes: int | None = None,
     process_id: int | None = None,
     heartbeat_timeout: int = 100,
-) -> tuple[int, int]:
+) -> int:
     """Join the other hosts where there are any; must come before anything is computed.
 
     Without arguments, processes started by SLURM, by Open MPI or on a Cloud TPU slice find each other, and one that is
@@ -32,7 +32,7 @@ def connect(
         heartbeat_timeout: seconds after which a process that gives no sign of life is lost, and all others end.
 
     Returns:
-        This process's number and the number of processes.
+        The number of processes.
 
     Raises:
         ValueError: if the arguments are incomplete or out of range, or the others are not found.
@@ -49,12 +49,12 @@ def connect(
     elif len(missing) < len(given):
         raise ValueError(f"--coordinator, --num_processes and --process_id go together, got none of {missing}")
     elif not is_cluster(os.environ):
-        return 0, 1
+        return 1
     try:
         jax.distributed.initialize(coordinator, num_processes, process_id, heartbeat_timeout_seconds=heartbeat_timeout)
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"the other hosts cannot be joined: {' '.join(str(error).split())}") from error
-    return jax.process_index(), jax.process_count()
+    return jax.process_count()
 
 
 def is_cluster(environment: Mapping[str, str]) -> bool:

@@ -15,7 +15,7 @@ import pytest
 import sgm_jax as sgm
 from sgm_jax import modes, training
 from sgm_jax.experiment import Experiment
-from sgm_jax.networks import MLP
+from sgm_jax.networks import MLP, UNet
 from sgm_jax.training import parallel
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
@@ -88,6 +88,20 @@ def compiled(mesh, size=BATCH, network=NETWORK, **options):
     return training.parallel.compile_step(step(network, **options), mesh, shapes).lower(shapes, batch).compile()
 
 
+@pytest.mark.slow
+def test_gradients_of_convolutions_are_right_on_a_mesh_of_three_axes():
+    # Without `gather` XLA's partitioner gets these wrong.
+    network = UNet(channels=32, multipliers=(1,), blocks=1, attention=(4,), patch=2, init_scale=1.0)
+    x, t = jax.random.normal(jax.random.key(0), (16, 8, 8, 1)), jnp.linspace(0, 1, 16)
+    params = jax.jit(network.init)(jax.random.key(1), t, x)["params"]
+    value = lambda params, t, x: jnp.mean(jnp.square(network.apply({"params": params}, t, x) - x))
+    three = mesh(fsdp=2, model=2)
+    split = lambda params, t, x: value(parallel.gather(three, params), t, x)
+    sharding, batch = parallel.state_sharding(three, params), parallel.batch_sharding(three)
+    ours = jax.jit(jax.grad(split), in_shardings=(sharding, batch, batch), out_shardings=sharding)(params, t, x)
+    chex.assert_trees_all_close(ours, jax.jit(jax.grad(value))(params, t, x), rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("accumulate", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_the_data_parallel_step_communicates_in_all_reduces_alone(accumulate):
     text = compiled(mesh(), accumulate=accumulate).as_text()
@@ -120,6 +134,7 @@ def test_large_arrays_alone_are_split_where_the_devices_divide_them():
 @pytest.mark.slow
 @pytest.mark.parametrize("make", [training.jit_program, training.pmap_program])
 def test_one_compilation_serves_all_steps_and_the_state_is_donated(make, caplog):
+    chex.clear_trace_counter()
     program = make(chex.assert_max_traces(n=1)(step()), init, mesh())
     first, placed = program.init(), [program.place([batch]) for batch in batches(3)]
     state, _ = program.step(first, placed[0])
@@ -205,3 +220,23 @@ def test_networks_compute_in_the_type_of_the_config():
     params = jax.eval_shape(experiment.init).params
     text = str(jax.make_jaxpr(experiment.apply)(params, jnp.ones(2), jnp.ones((2, 2))))
     assert "bf16" in text and {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
+
+
+@pytest.mark.slow
+def test_the_config_chooses_devices_and_not_results(tmp_path):
+    rows = {}
+    for name, section in {
+        "split": {"fsdp": 4, "model": 2, "steps_per_dispatch": 2},
+        "pmap": {"mode": "pmap", "steps_per_dispatch": 4},
+    }.items():
+        config = get_config("smoke")
+        config.train.update(steps=8, log_every=4, eval_every=8, checkpoint_every=4, batch_size=64)
+        config.parallel.update(section)
+        (tmp_path / name).mkdir()
+        assert modes.train(Experiment.from_config(config), tmp_path / name) == 0
+        rows[name] = training.read_metrics(tmp_path / name / "metrics.jsonl")
+    figures = {
+        name: [[row["step"], row["loss"], row["gradient_norm"], row.get("eval_loss", 0)] for row in part]
+        for name, part in rows.items()
+    }
+    np.testing.assert_allclose(figures["split"], figures["pmap"], rtol=1e-5)
