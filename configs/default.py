@@ -20,6 +20,7 @@ def get_config() -> ConfigDict:
     config.data.path = placeholder(str)
     config.data.size = placeholder(int)
     config.data.count = placeholder(int)
+    config.data.stride = placeholder(int)
     config.data.channels = placeholder(int)
     config.data.test_fraction = placeholder(float)
     config.data.dataset = placeholder(str)
