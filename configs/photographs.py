@@ -23,8 +23,9 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.data.stride = 4
     config.train.augmentation = "flip"
     config.inverse.task = "colorize"
+    config.network.patch = 4
     if variant == "full":
-        config.network.channels = 32
-        config.train.batch_size = 32
-        config.train.steps = 2400
+        config.network.channels = 48
+        config.network.multipliers = (1, 2)
+        config.train.steps = 2000
     return config
