@@ -1,5 +1,7 @@
 """Guidance by models in other folders: what it does to the score, and what is refused."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,21 +27,20 @@ def config(tmp_path):
     return config
 
 
-def keep(config, folder, seed=0):
-    """Write a model as training leaves it, with the parameters that it starts from."""
-    config = config.copy_and_resolve_references()
-    config.seed = seed
+def keep(config, folder):
+    """Write a model as training leaves it, and return its parameters: not those that training starts from."""
     folder.mkdir()
     modes.write_json(folder / "config.json", config.to_dict())
     state = Experiment.from_config(config).init()
+    state = dataclasses.replace(state, ema_params=jax.tree.map(lambda p: p + 0.05, state.ema_params))
     with Checkpoints(folder) as checkpoints:
         checkpoints.save(state, {}, config.to_dict())
         checkpoints.wait()
-    return state.params
+    return state.ema_params
 
 
 def test_a_worse_model_is_moved_away_from_within_the_interval(config, tmp_path):
-    worse = keep(config, tmp_path / "worse", seed=1)
+    worse = keep(config, tmp_path / "worse")
     config.sampling.guide = str(tmp_path / "worse")
     config.sampling.guidance_interval = (0.5, 3.0)
     experiment = guides.attach(Experiment.from_config(config))
