@@ -181,7 +181,7 @@ def get_config() -> ConfigDict:
     config.inverse.gain = placeholder(float)  # of high_dynamic_range
     config.inverse.quality = placeholder(int)  # of jpeg
     config.inverse.scale = placeholder(float)  # of dps
-    config.inverse.prior_std = placeholder(float)  # of pigdm
+    config.inverse.prior_std = placeholder(float)  # of pigdm and twisted
     config.inverse.strength = placeholder(float)  # of projection
     config.inverse.weight = placeholder(float)  # of diffpir
     config.inverse.zeta = placeholder(float)
