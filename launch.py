@@ -93,7 +93,7 @@ def main(argv: list[str]) -> int:
     if count > 1 and mode != "train":
         return fail(f"--mode on several hosts must be 'train', got {mode!r} on {count}; other modes take one host")
 
-    from sgm_jax import modes, run, stored
+        from sgm_jax import guides, modes, run, stored
     from sgm_jax.fitted import FitMismatch
     from sgm_jax.naming import choose
     from sgm_jax.training import CheckpointMismatch, TrainingDiverged
@@ -112,6 +112,7 @@ def main(argv: list[str]) -> int:
             return fail(f"--mode={mode} trains a network of its own; for {config.pretrained!r} choose another mode")
         network = None if mode in ("run", "train") else stored.find(config, workdir)
         experiment = kind.from_config(config) if network is None else kind.from_config(config, network)
+        experiment = guides.attach(experiment)
     except (ValueError, OSError) as error:
         return fail(str(error))
     try:

@@ -21,6 +21,7 @@ def get_config() -> ConfigDict:
     config.data.path = placeholder(str)
     config.data.size = placeholder(int)
     config.data.count = placeholder(int)
+    config.data.stride = placeholder(int)
     config.data.channels = placeholder(int)
     config.data.test_fraction = placeholder(float)
     config.data.dataset = placeholder(str)
@@ -145,6 +146,9 @@ def get_config() -> ConfigDict:
     config.sampling.atol = placeholder(float)
     config.sampling.label = placeholder(object)  # None, "balanced" (classes in turn), or a class
     config.sampling.guidance = 1.0  # classifier-free scale: 0 unconditional, 1 conditional, more is stronger
+    config.sampling.classifier = placeholder(str)  # folder of a classifier (configs/classifier.py) to guide by instead
+    config.sampling.guide = placeholder(str)  # or that of a worse model to guide away from
+    config.sampling.guidance_interval = placeholder(tuple)  # noise levels (low, high) of guidance, None for all
     config.sampling.guidance_scales = (0.0, 1.0, 1.3, 2.0, 4.0)  # that --mode=guidance compares
     config.sampling.ema_width = placeholder(float)  # of an average chosen after training with train.posthoc
     config.sampling.count = 500
@@ -196,7 +200,7 @@ def get_config() -> ConfigDict:
     config.inverse.gain = placeholder(float)  # of high_dynamic_range
     config.inverse.quality = placeholder(int)  # of jpeg
     config.inverse.scale = placeholder(float)  # of dps
-    config.inverse.prior_std = placeholder(float)  # of pigdm
+    config.inverse.prior_std = placeholder(float)  # of pigdm and twisted
     config.inverse.strength = placeholder(float)  # of projection
     config.inverse.weight = placeholder(float)  # of diffpir
     config.inverse.zeta = placeholder(float)

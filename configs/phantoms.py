@@ -23,11 +23,13 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.prediction.sigma_data = 0.5
     config.weighting.sigma_data = 0.5
     config.likelihood.data_scale = 0.5
-    config.network.patch = 4
-    config.network.channels = 32
+    config.times.mean = -1.2
+    config.times.std = 1.4
     config.train.batch_size = 16
+    config.train.steps = 5000
+    config.train.ema_rate = 0.995
     if variant == "smoke":
-        config.network.channels = 8
+        config.train.steps = 40
         config.data.size = 32
         config.data.count = 100
         config.likelihood.count = 2

@@ -106,19 +106,43 @@ def check_rank(name: str, shape: tuple[int, ...]) -> None:
         raise ValueError(f"network {name!r} works on {wanted}, got data of shape {shape}")
 
 
-def check_labels(config: ConfigDict, dataset: datasets.Dataset) -> None:
-    """Check that network, data and sampling agree about the classes."""
-    classes, label = config.network.get("num_classes") or 0, config.sampling.label
+def check_classes(config: ConfigDict, dataset: datasets.Dataset) -> None:
+    """Check that network and data agree about the classes."""
+    classes = config.network.get("num_classes") or 0
     if classes and dataset.num_classes is None:
         raise ValueError(f"network.num_classes needs data with labels, got {classes} for {dataset.name!r} without")
     if classes and classes != dataset.num_classes:
         raise ValueError(f"network.num_classes must be the data's {dataset.num_classes} classes, got {classes}")
-    if label is None and config.sampling.guidance != 1:
-        raise ValueError(f"sampling.guidance needs a sampling.label, got guidance={config.sampling.guidance} without")
+
+
+def check_guidance(config: ConfigDict, dataset: datasets.Dataset) -> None:
+    """Check what classes samples are asked for, and how they are guided."""
+    section, classes = config.sampling, config.network.get("num_classes") or 0
+    label, interval = section.label, section.guidance_interval
+    if section.classifier is not None and section.guide is not None:
+        raise ValueError(
+            f"sampling.classifier and sampling.guide exclude each other, got {section.classifier!r} and "
+            f"{section.guide!r}"
+        )
+    if interval is not None and not (
+        len(interval) == 2 and all(isinstance(s, int | float) for s in interval) and 0 <= interval[0] < interval[1]
+    ):
+        raise ValueError(
+            f"sampling.guidance_interval must be two noise levels (low, high) with 0 <= low < high, got {interval}"
+        )
+    if label is None and section.classifier is not None:
+        raise ValueError(f"sampling.classifier needs a sampling.label, got {section.classifier!r} without")
+    if label is None and section.guidance != 1 and section.guide is None:
+        raise ValueError(f"sampling.guidance needs a sampling.label, got guidance={section.guidance} without")
     if label is None:
         return
+    if not classes and section.classifier is not None:
+        classes = dataset.num_classes or 0
     if not classes:
-        raise ValueError(f"sampling.label needs a network with num_classes, got {label!r} for one without")
+        raise ValueError(
+            f"sampling.label needs a network with num_classes, or a sampling.classifier and data with labels, got "
+            f"{label!r} without"
+        )
     if label != "balanced" and not (type(label) is int and 0 <= label < classes):
         raise ValueError(f"sampling.label must be None, 'balanced' or a class in [0, {classes}), got {label!r}")
 

@@ -1,6 +1,5 @@
 """Experiments that train a classifier of noisy data, by the same loop as a score: `config.objective = "classifier"`."""
 
-import functools
 import pathlib
 from typing import Any
 
@@ -42,7 +41,7 @@ class ClassifierExperiment(Experiment):
 
     def classifier_fn(self, params: PyTree, **options: Any) -> NetworkClassifier:
         """Return `classifier_fn(t, x) -> logits` of the network with `params`; `options` go to the network."""
-        network = functools.partial(self.network.apply, {"params": params}, **options)
+        network = jax.tree_util.Partial(self.network.apply, {"params": params}, **options)
         return NetworkClassifier(self.sde, self.prediction, network)
 
     def loss(self, key: PRNGKey, params: PyTree, batch: dict[str, Array]) -> Array:

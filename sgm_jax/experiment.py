@@ -14,7 +14,15 @@ from ml_collections import ConfigDict
 
 from sgm_jax import data as datasets
 from sgm_jax import guidance, sampling, sde
-from sgm_jax.checks import check_inverse, check_labels, check_parallel, check_rank, check_sampling, sampling_levels
+from sgm_jax.checks import (
+    check_classes,
+    check_guidance,
+    check_inverse,
+    check_parallel,
+    check_rank,
+    check_sampling,
+    sampling_levels,
+)
 from sgm_jax.components import (
     AUGMENTATIONS,
     MATCHINGS,
@@ -59,6 +67,8 @@ class Experiment:
     schedule: Schedule
     safeguards: Safeguards
     watch: Watch
+    # `(score_fn, label, scale) -> score_fn`, in place of classifier-free guidance: see `guides.attach`.
+    guide: Callable[[ScoreFn, Int[Array, " b"] | None, float], ScoreFn] | None = None
 
     matchings: ClassVar[Mapping[str, Callable]] = MATCHINGS
     # Whether losses couple the examples of a batch, so that a part of it does not give its part of the result.
@@ -138,6 +148,7 @@ class Experiment:
                     f"data must have the network's shape {pretrained.shape} and {scaling.levels} levels, got "
                     f"{dataset.name!r} with {dataset.shape} and {dataset.levels}"
                 )
+        check_guidance(config, dataset)
         check_inverse(config, dataset.shape)
         return cls(
             config=config,
@@ -160,7 +171,7 @@ class Experiment:
             ValueError: if it is unknown or does not suit the data.
         """
         check_rank(config.network.name, dataset.shape)
-        check_labels(config, dataset)
+        check_classes(config, dataset)
         return make_network(config.network, NETWORKS)
 
     def init(self) -> TrainState:
@@ -273,16 +284,23 @@ class Experiment:
         label = self.config.sampling.label
         if label is None:
             return None
-        return np.arange(count) % self.num_classes if label == "balanced" else np.full(count, label)
+        classes = self.num_classes or self.dataset.num_classes
+        return np.arange(count) % classes if label == "balanced" else np.full(count, label)
 
     def guided_score_fn(
         self, params: PyTree, label: Int[Array, " b"] | None = None, scale: float | None = None
     ) -> ScoreFn:
         """Return the score function given classes [b] or none, with guidance: the `sampling` section's unless given."""
         scale = self.config.sampling.guidance if scale is None else scale
-        if label is None or scale == 1:
-            return self.score_fn(params, label)
-        return guidance.classifier_free(self.score_fn(params, label), self.score_fn(params), scale)
+        plain = self.score_fn(params, label if self.num_classes else None)
+        if self.guide is not None:
+            guided = self.guide(plain, label, scale)
+        elif label is None or scale == 1:
+            return plain
+        else:
+            guided = guidance.classifier_free(plain, self.score_fn(params), scale)
+        interval = self.config.sampling.guidance_interval
+        return guided if interval is None else guidance.within(self.sde, guided, plain, *interval)
 
     def process(
         self, params: PyTree, label: Int[Array, " b"] | None = None, guidance: float | None = None

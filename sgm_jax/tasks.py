@@ -123,7 +123,7 @@ METHODS = {
     "projection": inverse.Projection,
     "repaint": inverse.RePaint,
     "replacement": inverse.replacement,
-    "twisted": inverse.TwistedDiffusion,
+    "twisted": lambda prior_std=1.0: inverse.TwistedDiffusion(inverse.PiGDM(prior_std)),
 }
 
 

@@ -107,7 +107,10 @@ def test_completions_are_given_the_class_of_what_they_complete(config, monkeypat
         ({"sampling.label": 3}, r"a class in \[0, 3\), got 3"),
         ({"sampling.label": "balance"}, "got 'balance'"),
         ({"sampling.label": True}, "got True"),
-        ({"network.num_classes": None}, "network with num_classes, got 'balanced'"),
+        (
+            {"network.num_classes": None},
+            "network with num_classes, or a sampling.classifier and data with labels, got 'balanced'",
+        ),
         ({"sampling.label": None, "sampling.guidance": 2.0}, "needs a sampling.label, got guidance=2.0"),
         ({"train.label_dropout": 1.5}, r"label_dropout must be in \[0, 1\], got 1.5"),
     ],

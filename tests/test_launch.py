@@ -228,6 +228,23 @@ def test_classifier_is_trained_and_measured(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_trained_classifier_gives_labels_to_a_network_that_knows_none(tmp_path):
+    few = [f"--config.train.{name}=4" for name in ("steps", "log_every", "eval_every", "checkpoint_every")]
+    for name in ("classifier", "mnist"):
+        options = [f"--config=configs/{name}.py:smoke", f"--workdir={tmp_path / name}", "--mode=train"]
+        assert launch(*options, *few).returncode == 0
+    options = [SMOKE, f"--workdir={tmp_path / 'mnist'}", "--mode=sample", "--config.sampling.label=3"]
+    assert "sampling.classifier" in complaint(*options)
+    options += [f"--config.sampling.classifier={tmp_path / 'classifier'}", "--config.sampling.count=4"]
+    drawn = []
+    for guidance in (0.0, 50.0):
+        result = launch(*options, "--config.sampling.batch_size=4", f"--config.sampling.guidance={guidance}")
+        assert result.returncode == 0, result.stderr
+        drawn.append(np.load(tmp_path / "mnist" / "samples.npz"))
+    assert set(drawn[1]["label"]) == {3} and np.any(drawn[0]["x"] != drawn[1]["x"])
+
+
+@pytest.mark.slow
 def test_conditional_smoke_run(tmp_path):
     result = launch("--config=configs/mnist_conditional.py:smoke", f"--workdir={tmp_path}")
     assert result.returncode == 0, result.stderr

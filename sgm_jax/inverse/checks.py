@@ -40,9 +40,26 @@ def check_measurement(operator: AbstractOperator, y: Array) -> None:
     expected = operator.measured
     if y.shape != expected.shape:
         raise ValueError(f"y must have the measurement's shape {expected.shape}, got {y.shape}")
-    if jnp.issubdtype(y.dtype, jnp.complexfloating) != jnp.issubdtype(expected.dtype, jnp.complexfloating) or not (
-        jnp.issubdtype(y.dtype, jnp.inexact)
-    ):
+    check_kind(y, expected)
+    check_finite(operator.record(y))
+
+
+def check_kind(y: Array, expected: jax.ShapeDtypeStruct) -> None:
+    """Make sure that measurements are complex where `expected` is, and real numbers where it is real.
+
+    Raises:
+        ValueError: if not.
+    """
+    kinds = (jnp.complexfloating, jnp.floating)
+    if not any(jnp.issubdtype(y.dtype, kind) and jnp.issubdtype(expected.dtype, kind) for kind in kinds):
         raise ValueError(f"y must be of the measurement's kind {expected.dtype}, got {y.dtype}")
-    if not bool(jnp.all(jnp.isfinite(operator.record(y)))):
+
+
+def check_finite(recorded: Array) -> None:
+    """Make sure that all that is recorded of measurements is finite.
+
+    Raises:
+        ValueError: if not.
+    """
+    if not bool(jnp.all(jnp.isfinite(recorded))):
         raise ValueError("y must be finite wherever it is recorded, got NaN or infinity")

@@ -46,10 +46,6 @@ class DDNMPlus(AbstractTransition):
     repeats: int = 1
     needs: ClassVar[type] = AbstractSpectral
 
-    def __check_init__(self):
-        if self.repeats < 1:
-            raise ValueError(f"repeats must be at least 1, got {self.repeats}")
-
     def transition(
         self, operator: AbstractSpectral, y: Array, s0: Array, s1: Array, x: Array, denoised: Array, noise: Array
     ) -> Array:

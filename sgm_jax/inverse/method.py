@@ -125,9 +125,16 @@ class AbstractTransition(AbstractMethod):
 
     Attributes:
         repeats: how often each step is taken; between, the state goes back up with fresh noise.
+
+    Raises:
+        ValueError: unless `repeats` is at least 1.
     """
 
     repeats: eqx.AbstractVar[int]
+
+    def __check_init__(self):
+        if self.repeats < 1:
+            raise ValueError(f"repeats must be at least 1, got {self.repeats}")
 
     @abc.abstractmethod
     def transition(

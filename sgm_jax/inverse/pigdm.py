@@ -43,5 +43,9 @@ class PiGDM(AbstractGuided):
 
     def whiten(self, operator: AbstractLinear, s: Array, residual: Array) -> Array:
         """Return `(r**2 A A^T + noise_std**2)^-1` times a residual."""
-        variance = self.variance(s)
-        return operator.solve_gram(residual, noise_variance(operator) / variance) / variance
+        return whiten(operator, self.variance(s), residual)
+
+
+def whiten(operator: AbstractLinear, variance: Array, residual: Array) -> Array:
+    """Return `(variance A A^T + noise_std**2)^-1` times a residual."""
+    return operator.solve_gram(residual, noise_variance(operator) / variance) / variance

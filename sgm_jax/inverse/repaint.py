@@ -29,10 +29,6 @@ class RePaint(AbstractTransition):
     repeats: int = 10
     needs: ClassVar[type] = AbstractLinear
 
-    def __check_init__(self):
-        if self.repeats < 1:
-            raise ValueError(f"repeats must be at least 1, got {self.repeats}")
-
     def transition(
         self, operator: AbstractLinear, y: Array, s0: Array, s1: Array, x: Array, denoised: Array, noise: Array
     ) -> Array:

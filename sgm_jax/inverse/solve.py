@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from sgm_jax.inverse.checks import check_finite, check_kind
 from sgm_jax.inverse.measurement import Measurement, Stacked
 from sgm_jax.inverse.method import AbstractMethod, AbstractTransition
 from sgm_jax.inverse.operator import AbstractOperator
@@ -138,13 +139,9 @@ def _check(measurement: Measurement, method: AbstractMethod, samples: int) -> No
         raise ValueError(f"samples must be at least 1, got {samples}")
     if y.shape[1:] != expected.shape or not len(y):
         raise ValueError(f"y must have the shape [b, {', '.join(map(str, expected.shape))}], got {y.shape}")
-    kinds = (jnp.complexfloating, jnp.floating)
-    if not any(jnp.issubdtype(y.dtype, kind) and jnp.issubdtype(expected.dtype, kind) for kind in kinds):
-        raise ValueError(f"y must be of the measurement's kind {expected.dtype}, got {y.dtype}")
+    check_kind(y, expected)
     if isinstance(y, jax.core.Tracer) or isinstance(operator.noise_std, jax.core.Tracer):
         return
     if not np.all(np.asarray(operator.noise_std) >= 0):
         raise ValueError(f"noise_std must be at least 0, got {operator.noise_std}")
-    recorded = measurement.map(lambda operator, y: operator.record(y))
-    if not bool(jnp.all(jnp.isfinite(recorded))):
-        raise ValueError("y must be finite wherever it is recorded, got NaN or infinity")
+    check_finite(measurement.map(lambda operator, y: operator.record(y)))

@@ -27,21 +27,21 @@ def restore(experiment: Experiment, params: Any) -> dict[str, Any]:
         ValueError: if the config's `inverse` section does not suit the images.
         Unsuitable: if there are no images.
     """
-    section, shape = experiment.config.inverse, experiment.dataset.shape
+    section, scaling = experiment.config.inverse, experiment.scaling
     operator_key, noise_key, key = jax.random.split(stream(experiment, INVERSE), 3)
-    operator, options = make_problem(operator_key, section, shape)
+    operator, options = make_problem(operator_key, section, experiment.dataset.shape)
     original, label = images(experiment)
-    y = measure(noise_key, operator, experiment.scaling.to_model(jnp.asarray(original)))
+    y = measure(noise_key, operator, scaling.to_model(jnp.asarray(original)))
     score_fn = experiment.score_fn(params, None if label is None else jnp.tile(label, section.draws))
     known = with_singular_vectors(operator)
     start = time.perf_counter()
     solved = jax.block_until_ready(inverse.solve(key, experiment.sde, score_fn, known, y, **options))
     seconds = time.perf_counter() - start
-    to_raw, scaling = lambda x: np.asarray(experiment.scaling.to_raw(x)), experiment.scaling
     per_unit = scaling.levels / (scaling.high - scaling.low) if scaling.levels else 1.0
+    to_raw = lambda x: np.asarray(scaling.to_raw(x))
     result = {
         "original": original,
-        "measured": to_raw(jax.vmap(lambda y: shown(operator, y, experiment.scaling.low))(y)),
+        "measured": to_raw(jax.vmap(lambda y: shown(operator, y, scaling.low))(y)),
         "mean": to_raw(solved.mean),
         "std": np.asarray(solved.std) * per_unit,
         "restored": np.moveaxis(np.stack([to_raw(x) for x in solved.x]), 0, 1),

@@ -33,11 +33,15 @@ def test_digits_keep_their_seventeen_levels():
 def test_patches_of_train_and_test_share_no_pixel():
     from sklearn.datasets import load_sample_images
 
-    dataset = data.load("patches", size=40)
-    photograph = load_sample_images().images[0]
-    border = photograph.shape[1] * 3 // 4
-    np.testing.assert_array_equal(dataset.train[0]["x"], photograph[:40, :40])
-    np.testing.assert_array_equal(dataset.test[0]["x"], photograph[:40, border : border + 40])
+    dataset = data.load("patches", size=40, stride=8)
+    photographs = np.stack(load_sample_images().images)
+    band = photographs[:, :400, 192:272].reshape(2, 10, 40, 2, 40, 3).swapaxes(2, 3).reshape(-1, 40, 40, 3)
+    rows = lambda patches: np.unique(patches.reshape(len(patches), -1), axis=0)
+    np.testing.assert_array_equal(rows(dataset.test.x), rows(band))
+    np.testing.assert_array_equal(dataset.train[1]["x"], photographs[0, :40, 8:48])
+    np.testing.assert_array_equal(dataset.train[len(dataset.train) - 1]["x"], photographs[1, 384:424, 600:])
+    lefts = len(range(0, 192 - 40 + 1, 8)) + len(range(288, 640 - 40 + 1, 8))
+    assert len(dataset.train) == 2 * lefts * len(range(0, 427 - 40 + 1, 8))
     assert dataset.shape == (40, 40, 3)
 
 

@@ -86,10 +86,25 @@ def test_exact_scores_give_the_posterior_with_any_solver(name, sde, options):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("noise_std", [0.3, 0.05])
+@pytest.mark.parametrize("noise_std", [0.3, 0.05, 0.0])
 def test_particles_give_the_posterior_of_gaussian_data(noise_std):
     method, data = inverse.TwistedDiffusion(inverse.PiGDM(0.7)), EXACT["PiGDM"][1]
     assert max(posterior_errors(method, data, noise_std, SDES["edm"], steps=200)) < 0.02
+
+
+@pytest.mark.slow
+def test_proposals_of_particles_have_the_covariance_that_the_twisting_function_leaves():
+    guide, s, variance, noise_std, count = inverse.PiGDM(0.7), jnp.array(0.6), jnp.array(0.2), 0.3, 40000
+    dense = matrix(3, SIZE)
+    solver = inverse.twisted.TwistedSolver(guide, Measurement(spectral(dense, noise_std), jnp.zeros((1, 3))))
+    noise = jax.random.normal(jax.random.key(0), (count, SIZE))
+    deviation, narrower = jax.jit(lambda *given: solver.spread(*given))(
+        jax.random.split(jax.random.key(1), count), s, variance, noise
+    )
+    r2 = 0.7**2 * s**2 / (0.7**2 + s**2)
+    seen = (r2 / s**2) ** 2 * dense.T @ np.linalg.inv(r2 * dense @ dense.T + noise_std**2 * np.eye(3)) @ dense
+    np.testing.assert_allclose(np.cov(deviation.T), np.linalg.inv(np.eye(SIZE) / variance + seen), atol=0.005)
+    np.testing.assert_allclose(narrower, np.einsum("bi,ij,bj->b", deviation, seen, deviation), rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.slow
