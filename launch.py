@@ -93,7 +93,7 @@ def main(argv: list[str]) -> int:
     if count > 1 and mode != "train":
         return fail(f"--mode on several hosts must be 'train', got {mode!r} on {count}; other modes take one host")
 
-        from sgm_jax import guides, modes, run, stored
+    from sgm_jax import guides, modes, run, stored
     from sgm_jax.fitted import FitMismatch
     from sgm_jax.naming import choose
     from sgm_jax.training import CheckpointMismatch, TrainingDiverged
