@@ -19,8 +19,10 @@ def get_config() -> ConfigDict:
     config.data.high = 1.0
     config.data.path = placeholder(str)
     config.data.size = placeholder(int)
+    config.data.category = placeholder(str)  # of lsun
     config.data.count = placeholder(int)
     config.data.channels = placeholder(int)
+    config.data.num_classes = placeholder(int)
     config.data.test_fraction = placeholder(float)
     config.data.dataset = placeholder(str)
     config.data.data_dir = placeholder(str)
@@ -49,11 +51,12 @@ def get_config() -> ConfigDict:
     config.network.num_classes = placeholder(int)  # of a class-conditional model; the data need labels
 
     config.prediction = ConfigDict()
-    config.prediction.name = "noise"  # score, level_score, noise, denoised, velocity, flow, edm
+    # score, level_score, sigma_score, scaled_score, noise, step_noise, denoised, velocity, flow, edm
+    config.prediction.name = "noise"
     config.prediction.sigma_data = placeholder(float)
     config.prediction.sigma_begin = placeholder(float)  # of level_score, the network's noise levels
     config.prediction.sigma_end = placeholder(float)
-    config.prediction.levels = placeholder(int)
+    config.prediction.levels = placeholder(int)  # and of step_noise
 
     config.matching = ConfigDict()
     config.matching.name = "denoising"  # denoising, implicit, sliced, sliced_vr, finite_difference: docs/objectives.md
@@ -91,7 +94,10 @@ def get_config() -> ConfigDict:
     config.train.steps = 100_000
     config.train.chain_steps = placeholder(int)  # of objective vdm: steps of a discrete chain, None for continuous time
     config.train.accumulate = 1  # slices a batch is worked through in
+    config.train.reduction = "half_mean"  # of the squared error over dimensions: mean, sum, half_mean, half_sum
+    config.train.dequantisation = "uniform"  # uniform, none
     config.train.ema_rate = 0.999
+    config.train.ema_warmup = "harmonic"  # harmonic, half_life, none
     config.train.label_dropout = 0.1  # share of labels withheld from a class-conditional network, for guidance
     config.train.augmentation = "none"  # none, flip
     config.train.log_every = 50

@@ -11,11 +11,13 @@ from ml_collections import ConfigDict
 
 from sgm_jax import objectives, sampling, sde
 from sgm_jax.divergence import DIVERGENCES, PROJECTIONS, AbstractDivergence
+from sgm_jax.labels import InterpolatedStep, Sigma
 from sgm_jax.learned_schedule import learned_vp
 from sgm_jax.naming import choose, construct
 from sgm_jax.networks import MLP, Conservative, DiT, UNet, VDMUNet, ncsn, ncsnv2, ncsnv2_deeper, ncsnv2_deepest
+from sgm_jax.scaling import Scaling
 from sgm_jax.score import PREDICTIONS as SCORE_PREDICTIONS
-from sgm_jax.score import level_score
+from sgm_jax.score import Labelled, Noise, Score, level_score
 from sgm_jax.shapes import PRNGKey
 
 SDES = {
@@ -39,8 +41,26 @@ NETWORKS = {
     "unet": UNet,
     "vdm": VDMUNet,
 }
-# The last one is of use only with the noise levels of its network, so it has no name outside a config.
-PREDICTIONS = SCORE_PREDICTIONS | {"level_score": level_score}
+
+
+def step_noise(levels: int = 1000) -> Labelled:
+    """Return the prediction of DDPM: the noise, of a network fed the number of the level, 0 that of the least noise.
+
+    Between two of the levels, which are those of the rates 0.1 and 20, it is fed a fraction.
+
+    References:
+        Ho, Jain, Abbeel, Denoising Diffusion Probabilistic Models, 2020, algorithm 1.
+    """
+    ascending = sampling.discrete_vp(sde.VP(), levels - 1, points=levels)[::-1]
+    return Labelled(Noise(), InterpolatedStep(tuple(ascending.tolist())))
+
+
+# Those added here feed the network a noise label of its own in place of the time, so they need no name outside configs.
+PREDICTIONS = SCORE_PREDICTIONS | {
+    "level_score": level_score,
+    "sigma_score": lambda: Labelled(Score(), Sigma()),
+    "step_noise": step_noise,
+}
 
 
 def projected(form: Callable, slices: int, projection: str, **options: float) -> objectives.Matching:
@@ -85,6 +105,18 @@ WEIGHTINGS = {
 QUANTILES = {
     "independent": objectives.independent_quantiles,
     "stratified": objectives.stratified_quantiles,
+}
+# What half the squared error of an example is multiplied by, given its number of dimensions.
+REDUCTIONS = {
+    "half_mean": lambda size: 1 / size,
+    "half_sum": lambda size: 1.0,
+    "mean": lambda size: 2 / size,
+    "sum": lambda size: 2.0,
+}
+# Where in its bin a raw integer is put in training.
+DEQUANTISATIONS = {
+    "none": lambda scaling, key, raw: scaling.to_model(raw),
+    "uniform": Scaling.dequantise,
 }
 PROCESSES = {"probability_flow": sampling.ProbabilityFlow, "reverse_sde": sampling.ReverseSDE}
 SCHEDULE_FUNCTIONS = {

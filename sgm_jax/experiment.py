@@ -17,11 +17,13 @@ from sgm_jax import guidance, sampling, sde
 from sgm_jax.checks import check_inverse, check_labels, check_rank, check_sampling, sampling_levels
 from sgm_jax.components import (
     AUGMENTATIONS,
+    DEQUANTISATIONS,
     MATCHINGS,
     NETWORKS,
     PREDICTIONS,
     PROCESSES,
     QUANTILES,
+    REDUCTIONS,
     SDES,
     THRESHOLDS,
     TIMES,
@@ -36,6 +38,7 @@ from sgm_jax.scaling import Scaling
 from sgm_jax.score import AbstractPrediction, NetworkScore
 from sgm_jax.shapes import PRNGKey, ScoreFn
 from sgm_jax.training import Schedule, TrainState, init_state, make_train_step
+from sgm_jax.training.averaging import WARMUPS
 from sgm_jax.training.optimizers import OPTIMIZERS, SCHEDULES, with_clipping
 
 
@@ -81,6 +84,9 @@ class Experiment:
             )
         if not 0 <= train.ema_rate < 1:
             raise ValueError(f"train.ema_rate must be in [0, 1), got {train.ema_rate}")
+        choose("train.ema_warmup", train.ema_warmup, WARMUPS)
+        choose("train.dequantisation", train.dequantisation, DEQUANTISATIONS)
+        choose("train.reduction", train.reduction, REDUCTIONS)
         if not 0 <= train.label_dropout <= 1:
             raise ValueError(f"train.label_dropout must be in [0, 1], got {train.label_dropout}")
         schedule = Schedule(train.steps, train.log_every, train.eval_every, train.checkpoint_every)
@@ -185,7 +191,7 @@ class Experiment:
         return functools.partial(self.apply)
 
     def loss(self, key: PRNGKey, params: PyTree, batch: dict[str, Array]) -> Array:
-        """Return the training loss of each example [b], per dimension."""
+        """Return the training loss of each example [b], per dimension or as `train.reduction` says."""
         dropout_key, *keys = jax.random.split(key, 4)
         label = self.drop_labels(jax.random.fold_in(dropout_key, 0), self.labels(batch))
         network = functools.partial(self.apply, params, label=label, dropout_key=dropout_key)
@@ -213,8 +219,10 @@ class Experiment:
 
     def _loss(self, keys, network, batch, augmentation):
         bins, augment, loss = keys
-        x0 = augmentation(augment, self.scaling.dequantise(bins, batch["x"]))
-        return self.objective(loss, NetworkScore(self.sde, self.prediction, network), x0) / x0[0].size
+        dequantise = DEQUANTISATIONS[self.config.train.dequantisation]
+        x0 = augmentation(augment, dequantise(self.scaling, bins, batch["x"]))
+        losses = self.objective(loss, NetworkScore(self.sde, self.prediction, network), x0)
+        return REDUCTIONS[self.config.train.reduction](x0[0].size) * losses
 
     def objective(self, key: PRNGKey, score_fn: ScoreFn, x0: Array) -> Array:
         """Return the config's form of score matching [b] for data `x0` [b, ...]."""
@@ -228,6 +236,7 @@ class Experiment:
             self.optimizer,
             seed=self.config.seed,
             ema_rate=train.ema_rate,
+            ema_warmup=WARMUPS[train.ema_warmup],
             accumulate=train.accumulate,
         )
 

@@ -11,6 +11,7 @@ import optax
 from jaxtyping import Array, PyTree
 
 from sgm_jax.shapes import PRNGKey
+from sgm_jax.training.averaging import harmonic
 
 Batch = dict[str, Array | np.ndarray]
 Loss = Callable[[PRNGKey, PyTree, Batch], Array]
@@ -49,18 +50,17 @@ def make_train_step(
     *,
     seed: int,
     ema_rate: float,
+    ema_warmup: Callable[[float, Array], Array] = harmonic,
     accumulate: int = 1,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """Make the pure function `train_step(state, batch) -> (state, metrics)`.
-
-    The moving average warms up as `min(ema_rate, (1 + step) / (10 + step))`, so that it forgets the initialisation
-    however short the run.
 
     Args:
         loss_fn: `loss_fn(key, params, batch) -> losses` [b].
         optimizer: an optax optimiser.
         seed: seed of every draw in training.
         ema_rate: decay of the moving average a step; 0 keeps no average.
+        ema_warmup: how the decay rises to that, a function of it and the step's number: see `averaging`.
         accumulate: number of slices the batch is worked through in, with one update at the end.
 
     Returns:
@@ -88,7 +88,7 @@ def make_train_step(
         loss, grads = gradients(state.params, key, batch)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        rate = jnp.minimum(ema_rate, (1 + state.step) / (10 + state.step))
+        rate = ema_warmup(ema_rate, state.step)
         ema_params = jax.tree.map(lambda e, p: e + (1 - rate) * (p - e), state.ema_params, params)
         metrics = {"loss": loss, "gradient_norm": optax.tree.norm(grads)}
         return TrainState(state.step + 1, params, ema_params, opt_state), metrics
