@@ -193,3 +193,23 @@ def get_config() -> ConfigDict:
     config.inverse.iterations = placeholder(int)  # of moment_matching
     config.inverse.rate = placeholder(float)  # of annealed_langevin
     return config
+
+
+def shrink(config: ConfigDict) -> None:
+    """Make every expensive field small, as the `smoke` variants have it."""
+    config.network.channels = 8
+    config.network.multipliers = (1,)
+    config.train.steps = 40
+    config.train.batch_size = 32
+    config.train.log_every = 10
+    config.train.eval_every = 20
+    config.train.eval_examples = 64
+    config.train.checkpoint_every = 20
+    config.sampling.count = 32
+    config.sampling.batch_size = 32
+    config.sampling.steps = 8
+    config.likelihood.count = 8
+    config.likelihood.batch_size = 8
+    config.inverse.count = 4
+    config.inverse.draws = 1
+    config.inverse.steps = 10

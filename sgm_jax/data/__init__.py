@@ -1,6 +1,6 @@
 """Data: datasets by name, and batches of them."""
 
-from sgm_jax.data import catalogue, embedded, files, phantoms, toy
+from sgm_jax.data import catalogue, embedded, files, generated, phantoms, toy
 from sgm_jax.data.dataset import ArraySource, Dataset, Source, absent, gather
 from sgm_jax.data.pipeline import training_batches
 from sgm_jax.naming import choose, construct
@@ -9,6 +9,7 @@ DATASETS = {
     "arrays": files.arrays,
     "digits": embedded.digits,
     "folder": files.folder,
+    "generated": generated.generated,
     "mnist": embedded.mnist,
     "patches": embedded.patches,
     "phantoms": phantoms.phantoms,
