@@ -51,7 +51,7 @@ def get_config() -> ConfigDict:
     config.network.num_classes = placeholder(int)  # of a class-conditional model; the data need labels
 
     config.prediction = ConfigDict()
-    # score, level_score, sigma_score, scaled_score, noise, step_noise, denoised, velocity, flow, edm
+    # score, level_score, sigma_score, scaled_score, noise, step_noise, gamma_noise, denoised, velocity, flow, edm
     config.prediction.name = "noise"
     config.prediction.sigma_data = placeholder(float)
     config.prediction.sigma_begin = placeholder(float)  # of level_score, the network's noise levels

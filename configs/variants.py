@@ -1,17 +1,81 @@
-"""The two variants of every experiment of a paper: `full`, and `smoke`, the same on generated data and a small network.
-
-What `shrink` makes small is small in every smoke variant, those of the library's own experiments included.
-"""
+"""The two variants of every experiment of a paper: `full`, and `smoke`, a tiny network on generated data."""
 
 from ml_collections import ConfigDict
 
+from configs.default import shrink
 
-def finish(config: ConfigDict, variant: str) -> ConfigDict:
-    """Return the `full` config as it is, or its `smoke` variant: some seconds on a CPU, with no data at hand.
+
+def finish(config: ConfigDict, variant: str, *, size: int | None = None, channels: int = 3) -> ConfigDict:
+    """Return the `full` config as it is, or its `smoke` variant: two training steps, and data that need no download.
+
+    Args:
+        config: the full config.
+        variant: full or smoke.
+        size: height and width of the images; that of `config.data` unless given.
+        channels: their channels.
 
     Raises:
         ValueError: if the variant is another.
     """
     if variant not in ("full", "smoke"):
         raise ValueError(f"the variants are full and smoke, got {variant!r}")
+    if variant == "smoke":
+        generate(config, size or config.data.size, channels)
+        shrink(config)
+        NETWORKS[config.network.name](config)
+        config.optimizer.warmup = 1
+        config.train.steps = 2
+        config.train.batch_size = 4
+        config.train.log_every = 1
+        config.train.eval_every = 2
+        config.train.eval_examples = 4
+        config.train.checkpoint_every = 2
+        config.sampling.count = 4
+        config.sampling.batch_size = 4
+        config.likelihood.count = 2
+        config.likelihood.batch_size = 2
+        config.likelihood.repeats = 1
+        config.likelihood.rtol = config.likelihood.atol = 0.1
+        config.inverse.count = 1
     return config
+
+
+def generate(config: ConfigDict, size: int, channels: int) -> None:
+    """Put generated images of the same shape and classes in the place of the data."""
+    for name in config.data:
+        if name not in ("low", "high"):
+            config.data[name] = None
+    config.data.name = "generated"
+    config.data.size = size
+    config.data.channels = channels
+    config.data.count = 16
+    config.data.num_classes = config.network.get("num_classes")
+
+
+def _unet(config):
+    config.network.multipliers = (1, 1)
+    config.network.blocks = 1
+    config.network.attention = ()
+    config.network.patch = max(config.data.size // 8, 1)  # so that images of every size cost the same
+    if "head_channels" in config.network:
+        config.network.head_channels = 8
+    if config.sampling.solver.startswith("score_sde"):
+        config.sampling.steps = 24  # DDPM's chain exists for more than 20
+
+
+def _refinenet(config):
+    config.network.channels = 4
+    config.network.multipliers = (1, 2)
+    config.network.dilations = (1, 1)
+    config.sampling.steps = 4
+    config.sampling.corrector_steps = 1
+    config.sampling.count = config.sampling.batch_size = 2
+
+
+def _vdm(config):
+    config.network.layers = 1
+
+
+NETWORKS = {"unet": _unet, "vdm": _vdm} | dict.fromkeys(
+    ("ncsn", "ncsnv2", "ncsnv2_deeper", "ncsnv2_deepest"), _refinenet
+)

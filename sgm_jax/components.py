@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from sgm_jax import objectives, sampling, sde
 from sgm_jax.divergence import DIVERGENCES, PROJECTIONS, AbstractDivergence
-from sgm_jax.labels import InterpolatedStep, Sigma
+from sgm_jax.labels import InterpolatedStep, LogLevel, Sigma
 from sgm_jax.learned_schedule import learned_vp
 from sgm_jax.naming import choose, construct
 from sgm_jax.networks import MLP, Conservative, DiT, UNet, VDMUNet, ncsn, ncsnv2, ncsnv2_deeper, ncsnv2_deepest
@@ -57,6 +57,7 @@ def step_noise(levels: int = 1000) -> Labelled:
 
 # Those added here feed the network a noise label of its own in place of the time, so they need no name outside configs.
 PREDICTIONS = SCORE_PREDICTIONS | {
+    "gamma_noise": lambda: Labelled(Noise(), LogLevel(2.0)),  # VDM's: the negative log signal-to-noise ratio
     "level_score": level_score,
     "sigma_score": lambda: Labelled(Score(), Sigma()),
     "step_noise": step_noise,

@@ -1,7 +1,7 @@
 """What the experiments of score_sde share: data with their training, networks, and processes with their samplers.
 
 References:
-    Song et al., Score-Based Generative Modeling through Stochastic Differential Equations, 2021, appendices F to H.
+    Song et al., Score-Based Generative Modeling through Stochastic Differential Equations, 2021, appendices G and H.
 """
 
 from ml_collections import ConfigDict
@@ -53,9 +53,9 @@ def celeba() -> ConfigDict:
     return config
 
 
-def large(name: str, category: str | None = None) -> ConfigDict:
-    """Return the training on 256 x 256 images; `category` is that of LSUN."""
-    config = base(name, 256, 2_400_001)
+def large(name: str, *, category: str | None = None, size: int = 256) -> ConfigDict:
+    """Return the training on images of 256 pixels, or another size; `category` is that of LSUN."""
+    config = base(name, size, 2_400_001)
     config.data.category = category
     config.train.batch_size = 64
     config.train.checkpoint_every = 5000
@@ -125,6 +125,29 @@ def unet(config: ConfigDict, multipliers: tuple[int, ...], blocks: int, dropout:
     config.network.embedding = "positional"
 
 
+def ncsn(config: ConfigDict, levels: int) -> None:
+    """Set NCSN's network, whose normalisation differs at each of `levels` levels."""
+    _refinenet(config, "ncsn")
+    config.network.levels = levels
+    config.optimizer.learning_rate = 1e-3
+
+
+def ncsnv2(config: ConfigDict, name: str, sigma_max: float, levels: int) -> None:
+    """Set a network of NCSNv2: `ncsnv2`, `ncsnv2_deeper` for 128 pixels or `ncsnv2_deepest` for 256."""
+    _refinenet(config, name)
+    config.network.sigma_begin = sigma_max
+    config.network.sigma_end = 0.01
+    config.network.levels = levels
+    config.optimizer.learning_rate = 1e-4
+
+
+def _refinenet(config, name):
+    config.network.name = name
+    config.network.channels = 128
+    config.optimizer.warmup = 0
+    config.optimizer.clip = None
+
+
 # -- processes
 
 
@@ -139,15 +162,52 @@ def ve(config: ConfigDict, sigma_max: float, *, snr: float, steps: int = 1000) -
 def ve_levels(config: ConfigDict, sigma_max: float, *, snr: float, steps: int = 1000) -> None:
     """Set variance-exploding noise of `steps` levels: the network is fed the level's number, 0 that of the largest."""
     _exploding(config, sigma_max, snr, steps)
+    number_levels(config, sigma_max, steps)
+    config.network.output_divisor = (sigma_max, 0.01, steps)
+
+
+def number_levels(config: ConfigDict, sigma_max: float, levels: int) -> None:
+    """Train at `levels` levels in geometric sequence from `sigma_max` to 0.01, the network fed the number of one."""
     config.sde.t_min = 0.0
     config.prediction.name = "level_score"
     config.prediction.sigma_begin = sigma_max
     config.prediction.sigma_end = 0.01
-    config.prediction.levels = steps
+    config.prediction.levels = levels
     config.times.name = "levels"
-    config.times.levels = steps
+    config.times.levels = levels
     config.times.schedule = "uniform_log_snr"
-    config.network.output_divisor = (sigma_max, 0.01, steps)
+
+
+def vp(config: ConfigDict, predictor: str = "euler_maruyama") -> None:
+    """Set variance-preserving noise in continuous time: the network is fed 999 t."""
+    _preserving(config, "vp", predictor)
+    config.network.label_scale = 999.0
+
+
+def subvp(config: ConfigDict) -> None:
+    """Set the sub-VP process: the network is fed 999 t."""
+    _preserving(config, "subvp", "euler_maruyama")
+    config.network.label_scale = 999.0
+
+
+def vp_levels(config: ConfigDict, predictor: str = "ancestral") -> None:
+    """Set DDPM's thousand levels of variance-preserving noise: the network is fed the level's number."""
+    _preserving(config, "vp", predictor)
+    config.prediction.name = "step_noise"
+    config.prediction.levels = 1000
+    config.times.name = "levels"
+    config.times.levels = 1000
+    config.times.schedule = "discrete_vp"
+
+
+def langevin(config: ConfigDict, sigma_max: float, *, levels: int, snr: float, corrector_steps: int) -> None:
+    """Set NCSN's training and sampling: `levels` levels of noise, at each of them Langevin steps and nothing else."""
+    _exploding(config, sigma_max, snr, levels)
+    number_levels(config, sigma_max, levels)
+    config.network.data_range = (0.0, 1.0)
+    config.sampling.solver = "annealed_langevin"
+    config.sampling.schedule = "langevin_levels"
+    config.sampling.corrector_steps = corrector_steps
 
 
 def _exploding(config, sigma_max, snr, steps):
@@ -163,3 +223,15 @@ def _exploding(config, sigma_max, snr, steps):
     config.sampling.snr = snr
     config.sampling.corrector_steps = 1
     config.likelihood.data_scale = 0.25
+
+
+def _preserving(config, sde, predictor):
+    config.sde.name = sde
+    config.sde.beta_min = 0.1
+    config.sde.beta_max = 20.0
+    config.prediction.name = "noise"
+    config.train.ema_rate = 0.9999
+    config.train.reduction = "mean"
+    config.sampling.solver = f"score_sde_{predictor}"
+    config.sampling.steps = 1000
+    config.likelihood.data_scale = 0.5

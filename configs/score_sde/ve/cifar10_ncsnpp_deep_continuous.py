@@ -2,11 +2,11 @@
 
     python launch.py --config=configs/score_sde/ve/cifar10_ncsnpp_deep_continuous.py
 
-Published: FID 2.20, Inception score 9.89 (the best of its checkpoints).
-Needs the data `cifar10` (docs/data.md).
+Published: FID 2.20, Inception score 9.89 (the best of the checkpoints).
+Needs: the data `cifar10` (docs/data.md).
 
 References:
-    Song et al., 2021, table 3.
+    Song et al., Score-Based Generative Modeling through Stochastic Differential Equations, 2021, table 3.
 """
 
 from ml_collections import ConfigDict

@@ -3,10 +3,10 @@
     python launch.py --config=configs/score_sde/ve/ffhq_256_ncsnpp_continuous.py
 
 Published: samples, no figure.
-Needs the data `ffhq` (docs/data.md).
+Needs: the data `ffhq` (docs/data.md).
 
 References:
-    Song et al., 2021, appendix H.
+    Song et al., Score-Based Generative Modeling through Stochastic Differential Equations, 2021, appendix H.
 """
 
 from ml_collections import ConfigDict

@@ -1,0 +1,22 @@
+"""NCSN on MNIST, as first published.
+
+    python launch.py --config=configs/ncsn_paper/mnist.py
+
+Published: no figure.
+Needs: the data `tfds` with `mnist` prepared (docs/data.md).
+
+References:
+    Song and Ermon, Generative Modeling by Estimating Gradients of the Data Distribution, 2019, appendix B.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.ncsn_paper.common import ncsn
+from configs.variants import finish
+
+
+def get_config(variant: str = "full") -> ConfigDict:
+    config = ncsn("tfds", channels=64)
+    config.data.dataset = "mnist"
+    config.train.augmentation = "none"
+    return finish(config, variant, size=28, channels=1)
