@@ -68,12 +68,18 @@ def default_config(arguments: list[str]) -> str:
     return "pretrained" if found else "mnist"
 
 
+def default_workdir(config: pathlib.Path) -> pathlib.Path:
+    """Return runs/<the config's place in configs/>, runs/<its name> for one from elsewhere."""
+    place = config.relative_to("configs") if config.is_relative_to("configs") else pathlib.Path(config.name)
+    return pathlib.Path("runs") / place.with_suffix("")
+
+
 def main(argv: list[str]) -> int:
     if len(argv) > 1:
         return fail(f"unexpected argument {argv[1]!r}; options start with --, see --help")
     config, workdir, mode, source = (flags.FLAGS[name].value for name in ("config", "workdir", "mode", "source"))
     config_file = config_flags.get_config_filename(flags.FLAGS["config"])
-    workdir = pathlib.Path(workdir or pathlib.Path("runs") / pathlib.Path(config_file.split(":")[0]).stem)
+    workdir = pathlib.Path(workdir or default_workdir(pathlib.Path(config_file.split(":")[0])))
 
     from sgm_jax import modes, run, stored
     from sgm_jax.fitted import FitMismatch
