@@ -74,6 +74,7 @@ def _refinenet(config):
 
 
 def _vdm(config):
+    del config.network.multipliers  # which all other networks have
     config.network.layers = 1
 
 
