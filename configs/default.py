@@ -168,7 +168,9 @@ def get_config() -> ConfigDict:
     config.inverse.count = 6  # images
     config.inverse.draws = 3  # restorations of each
     config.inverse.steps = 100
-    config.inverse.snr = 0.16  # of the Langevin corrector of replacement and projection
+    # Of annealed_langevin and projection: langevin, predictor_corrector; None for the method's own.
+    config.inverse.sampler = placeholder(str)
+    config.inverse.snr = 0.16  # of its Langevin steps
     config.inverse.corrector_steps = 1
     config.inverse.mask = placeholder(str)  # of inpaint: lower_half, right_half, box, random, free_form
     config.inverse.factor = placeholder(int)  # of super_resolution

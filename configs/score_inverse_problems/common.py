@@ -21,6 +21,7 @@ def prior(channels: int, multipliers: tuple[int, ...], blocks: int, attention: i
     config.sampling.count = 128
     config.sampling.batch_size = 16
     config.inverse.method = "projection"
+    config.inverse.sampler = "predictor_corrector"
     config.inverse.steps = 1000
     return config
 
@@ -49,12 +50,26 @@ def ldct() -> ConfigDict:
 
 
 def mri(config: ConfigDict, *, snr: float) -> None:
-    """Set the measurement of every eighth line of frequencies, and those in the middle."""
+    """Set the measurement of an eighth of the lines of frequencies, and the paper's method."""
     config.inverse.task = "mri"
     config.inverse.lines = "equispaced"
     config.inverse.acceleration = 8.0
     config.inverse.strength = 1.0
     config.inverse.snr = snr
+
+
+def likelihood(config: ConfigDict, *, rate: float) -> None:
+    """Replace the method by a likelihood beside the score, its deviation `rate` times the noise level."""
+    config.inverse.method = "annealed_langevin"
+    config.inverse.strength = None
+    config.inverse.rate = rate
+
+
+def langevin(config: ConfigDict) -> None:
+    """Replace the sampler by three Langevin steps at each of 700 levels."""
+    config.inverse.sampler = "langevin"
+    config.inverse.steps = 700
+    config.inverse.corrector_steps = 3
 
 
 def ct(config: ConfigDict, *, strength: float, snr: float) -> None:
