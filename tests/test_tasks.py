@@ -55,7 +55,7 @@ def test_every_method_suits_a_task_whose_singular_vectors_can_be_found(method):
         (dict(task="super_resolution", factor=3), "factor"),
         (dict(task="compressed_sensing", share=0.0), "inverse.share must lie between 1 / 64 and 1, got 0.0"),
         (dict(noise_std=-1.0), "noise_std must be finite and at least 0, got -1.0"),
-        (dict(sampler="langevin"), "inverse.sampler needs method .*, got 'replacement'"),
+        (dict(method="dps", sampler="langevin"), "inverse.sampler needs method .*, got 'dps'"),
         (dict(method="projection", sampler="langvin"), "'langvin'; did you mean 'langevin'"),
         (dict(method="dps", scale=-1.0), "scale must be >= 0, got -1.0"),
     ],
