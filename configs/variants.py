@@ -4,15 +4,17 @@ from ml_collections import ConfigDict
 
 from configs.default import shrink
 
+# Height and channels of data that have one size alone.
+SIZES = {"cifar10": (32, 3), "full_mnist": (28, 1)}
 
-def finish(config: ConfigDict, variant: str, *, size: int | None = None, channels: int = 3) -> ConfigDict:
+
+def finish(config: ConfigDict, variant: str, *, channels: int = 3) -> ConfigDict:
     """Return the `full` config as it is, or its `smoke` variant: two training steps, and data that need no download.
 
     Args:
         config: the full config.
         variant: full or smoke.
-        size: height and width of the images; that of `config.data` unless given.
-        channels: their channels.
+        channels: channels of images whose size is an option of the data.
 
     Raises:
         ValueError: if the variant is another.
@@ -21,7 +23,7 @@ def finish(config: ConfigDict, variant: str, *, size: int | None = None, channel
         raise ValueError(f"the variants are full and smoke, got {variant!r}")
     if variant == "smoke":
         steps = config.sampling.steps
-        generate(config, size or config.data.size, channels)
+        generate(config, *SIZES.get(config.data.name, (config.data.size, channels)))
         shrink(config)
         NETWORKS[config.network.name](config)
         # DDPM's chain exists for more than 20 steps; adaptive steps have no number.

@@ -9,7 +9,9 @@ from ml_collections import ConfigDict
 from configs.default import get_config as get_default
 
 
-def base(name: str, size: int, *, batch_size: int, millions: float, learning_rate: float, half_life: float):
+def base(
+    name: str, size: int | None, *, batch_size: int, millions: float, learning_rate: float, half_life: float
+) -> ConfigDict:
     """Return the training on a number of millions of images; the average's half-life is in millions too."""
     config = get_default()
     config.data.name = name
@@ -49,7 +51,7 @@ def base(name: str, size: int, *, batch_size: int, millions: float, learning_rat
 
 def cifar10() -> ConfigDict:
     """Return the training on CIFAR-10, sampled with 35 evaluations."""
-    config = base("cifar10", 32, batch_size=512, millions=200, learning_rate=1e-3, half_life=0.5)
+    config = base("cifar10", None, batch_size=512, millions=200, learning_rate=1e-3, half_life=0.5)
     config.sampling.steps = 17  # and the last one, to zero noise
     return config
 

@@ -16,5 +16,5 @@ from configs.variants import finish
 
 
 def get_config(variant: str = "full") -> ConfigDict:
-    config = ncsn("cifar10", size=32)
+    config = ncsn("cifar10")
     return finish(config, variant)

@@ -22,7 +22,14 @@ def ncsn(name: str, *, size: int | None = None, channels: int = 128) -> ConfigDi
 
 
 def ncsnv2(
-    name: str, *, size: int, sigma_max: float, levels: int, step_size: float, corrector_steps: int, steps: int
+    name: str,
+    *,
+    size: int | None = None,
+    sigma_max: float,
+    levels: int,
+    step_size: float,
+    corrector_steps: int,
+    steps: int,
 ) -> ConfigDict:
     """Return NCSNv2's training and sampling; the step size is that of Langevin dynamics at the smallest level, 0.01."""
     config = common.base(name, size, steps)

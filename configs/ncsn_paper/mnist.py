@@ -3,7 +3,7 @@
     python launch.py --config=configs/ncsn_paper/mnist.py
 
 Published: no figure.
-Needs: the data `tfds` with `mnist` prepared (docs/data.md).
+Needs: the data `full_mnist` (docs/data.md).
 
 References:
     Song and Ermon, Generative Modeling by Estimating Gradients of the Data Distribution, 2019, appendix B.
@@ -16,7 +16,6 @@ from configs.variants import finish
 
 
 def get_config(variant: str = "full") -> ConfigDict:
-    config = ncsn("tfds", channels=64)
-    config.data.dataset = "mnist"
+    config = ncsn("full_mnist", channels=64)
     config.train.augmentation = "none"
-    return finish(config, variant, size=28, channels=1)
+    return finish(config, variant)

@@ -16,5 +16,5 @@ from configs.variants import finish
 
 
 def get_config(variant: str = "full") -> ConfigDict:
-    config = ncsnv2("cifar10", size=32, sigma_max=50.0, levels=232, step_size=6.2e-6, corrector_steps=5, steps=300_001)
+    config = ncsnv2("cifar10", sigma_max=50.0, levels=232, step_size=6.2e-6, corrector_steps=5, steps=300_001)
     return finish(config, variant)

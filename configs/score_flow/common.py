@@ -20,7 +20,8 @@ def cifar10(steps: int = 1_300_001) -> ConfigDict:
 def imagenet32(steps: int = 1_300_001) -> ConfigDict:
     """Return the training on ImageNet, made 32 x 32."""
     config = common.cifar10(steps)
-    config.data.name = "imagenet"
+    config.data.name = "downsampled_imagenet"
+    config.data.size = 32
     config.train.augmentation = "none"
     config.likelihood.repeats = 1
     return config

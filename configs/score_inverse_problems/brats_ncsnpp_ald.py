@@ -3,8 +3,7 @@
     python launch.py --config=configs/score_inverse_problems/brats_ncsnpp_ald.py
 
 Published: no figure that we could check.
-Needs: images of your own: `--config.data.path=FILE`, an array of 8-bit slices of 240 x 240 pixels. Then
-`--mode=inverse`.
+Needs: volumes of slices: `--config.data.path=FOLDER` (docs/data.md). Then `--mode=inverse`.
 
 References:
     Song et al., Solving Inverse Problems in Medical Imaging with Score-Based Generative Models, 2022.
@@ -21,4 +20,4 @@ def get_config(variant: str = "full") -> ConfigDict:
     common.mri(config, snr=0.212)
     common.likelihood(config, rate=0.713)
     common.langevin(config)
-    return finish(config, variant, size=240, channels=1)
+    return finish(config, variant, channels=1)

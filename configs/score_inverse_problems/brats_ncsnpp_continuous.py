@@ -3,8 +3,7 @@
     python launch.py --config=configs/score_inverse_problems/brats_ncsnpp_continuous.py
 
 Published: no figure that we could check.
-Needs: images of your own: `--config.data.path=FILE`, an array of 8-bit slices of 240 x 240 pixels. Then
-`--mode=inverse`.
+Needs: volumes of slices: `--config.data.path=FOLDER` (docs/data.md). Then `--mode=inverse`.
 
 References:
     Song et al., Solving Inverse Problems in Medical Imaging with Score-Based Generative Models, 2022.
@@ -19,4 +18,4 @@ from configs.variants import finish
 def get_config(variant: str = "full") -> ConfigDict:
     config = common.brats()
     common.mri(config, snr=0.517)
-    return finish(config, variant, size=240, channels=1)
+    return finish(config, variant, channels=1)

@@ -9,9 +9,11 @@ from ml_collections import ConfigDict
 from configs.score_sde import common
 
 
-def prior(channels: int, multipliers: tuple[int, ...], blocks: int, attention: int, sigma_max: float) -> ConfigDict:
-    """Return the training of NCSN++ for large images on arrays of one's own, up to the batch."""
-    config = common.base("arrays", None, steps=2_400_001)
+def prior(
+    size: int, channels: int, multipliers: tuple[int, ...], blocks: int, attention: int, sigma_max: float
+) -> ConfigDict:
+    """Return the training of NCSN++ for large images on slices of one's own, made `size` pixels high and wide."""
+    config = common.base("medical", size, steps=2_400_001)
     common.ncsnpp_large(config, channels, multipliers, blocks)
     common.ve(config, sigma_max=sigma_max, snr=0.16)
     config.network.attention = (attention,)
@@ -28,22 +30,22 @@ def prior(channels: int, multipliers: tuple[int, ...], blocks: int, attention: i
 
 def brats() -> ConfigDict:
     """Return the prior of 240 x 240 magnetic resonance images (BraTS)."""
-    return prior(32, (1, 1, 2, 2, 2), 2, attention=30, sigma_max=128.0)
+    return prior(240, 32, (1, 1, 2, 2, 2), 2, attention=30, sigma_max=128.0)
 
 
 def lidc() -> ConfigDict:
     """Return the prior of 320 x 320 computed tomographies (LIDC)."""
-    return prior(32, (1, 1, 2, 2, 2, 2, 2), 2, attention=20, sigma_max=128.0)
+    return prior(320, 32, (1, 1, 2, 2, 2, 2, 2), 2, attention=20, sigma_max=128.0)
 
 
 def lidc_128() -> ConfigDict:
     """Return the prior of 128 x 128 computed tomographies (LIDC)."""
-    return prior(64, (1, 1, 2, 2, 2, 2), 2, attention=16, sigma_max=55.0)
+    return prior(128, 64, (1, 1, 2, 2, 2, 2), 2, attention=16, sigma_max=55.0)
 
 
 def ldct() -> ConfigDict:
     """Return the prior of 512 x 512 computed tomographies (LDCT)."""
-    config = prior(16, (1, 2, 4, 8, 16, 32, 32), 1, attention=16, sigma_max=220.0)
+    config = prior(512, 16, (1, 2, 4, 8, 16, 32, 32), 1, attention=16, sigma_max=220.0)
     config.train.batch_size = 16
     config.train.ema_rate = 0.9999
     return config

@@ -3,8 +3,7 @@
     python launch.py --config=configs/score_inverse_problems/ct2d_ncsnpp_continuous.py
 
 Published: no figure that we could check.
-Needs: images of your own: `--config.data.path=FILE`, an array of 8-bit slices of 128 x 128 pixels. Then
-`--mode=inverse`.
+Needs: volumes of slices: `--config.data.path=FOLDER` (docs/data.md). Then `--mode=inverse`.
 
 References:
     Song et al., Solving Inverse Problems in Medical Imaging with Score-Based Generative Models, 2022.
@@ -19,4 +18,4 @@ from configs.variants import finish
 def get_config(variant: str = "full") -> ConfigDict:
     config = common.lidc_128()
     common.ct(config, strength=1.0, snr=0.206)
-    return finish(config, variant, size=128, channels=1)
+    return finish(config, variant, channels=1)

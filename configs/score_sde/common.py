@@ -11,7 +11,7 @@ from configs.default import get_config as get_default
 FIR = (1, 3, 3, 1)
 
 
-def base(name: str, size: int, steps: int) -> ConfigDict:
+def base(name: str, size: int | None, steps: int) -> ConfigDict:
     """Return what all of them are trained with."""
     config = get_default()
     config.seed = 42
@@ -41,7 +41,7 @@ def base(name: str, size: int, steps: int) -> ConfigDict:
 
 def cifar10(steps: int = 1_300_001) -> ConfigDict:
     """Return the training on CIFAR-10, up to the sizes of network and noise."""
-    config = base("cifar10", 32, steps)
+    config = base("cifar10", None, steps)
     config.train.batch_size = 128
     return config
 

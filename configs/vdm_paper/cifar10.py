@@ -16,5 +16,5 @@ from configs.vdm_paper.common import vdm
 
 
 def get_config(variant: str = "full") -> ConfigDict:
-    config = vdm("cifar10", size=32, channels=128, layers=32)
+    config = vdm("cifar10", channels=128, layers=32)
     return finish(config, variant)

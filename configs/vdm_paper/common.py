@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from configs.default import get_config as get_default
 
 
-def vdm(name: str, *, size: int, channels: int, layers: int) -> ConfigDict:
+def vdm(name: str, *, size: int | None = None, channels: int, layers: int) -> ConfigDict:
     """Return a variational diffusion model of images, by a U-Net of one resolution and `layers` layers a way."""
     config = get_default()
     config.seed = 1

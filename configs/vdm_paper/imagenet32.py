@@ -3,7 +3,7 @@
     python launch.py --config=configs/vdm_paper/imagenet32.py
 
 Published: 3.72 bits per dimension.
-Needs: the data `imagenet` (docs/data.md).
+Needs: the data `downsampled_imagenet` (docs/data.md).
 
 References:
     Kingma et al., Variational Diffusion Models, 2021.
@@ -16,5 +16,5 @@ from configs.vdm_paper.common import vdm
 
 
 def get_config(variant: str = "full") -> ConfigDict:
-    config = vdm("imagenet", size=32, channels=256, layers=32)
+    config = vdm("downsampled_imagenet", size=32, channels=256, layers=32)
     return finish(config, variant)

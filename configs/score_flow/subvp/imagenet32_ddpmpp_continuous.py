@@ -4,7 +4,7 @@
 
 Published: 3.76 bits per dimension for the best of the paper's models, with variational dequantisation and weighted for
 likelihood.
-Needs: the data `imagenet` (docs/data.md). `--config.weighting.name=likelihood` weights the loss,
+Needs: the data `downsampled_imagenet` (docs/data.md). `--config.weighting.name=likelihood` weights the loss,
 `--config.times.name=log_uniform` does the same by importance sampling.
 
 References:
