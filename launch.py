@@ -8,6 +8,7 @@ from ml_collections import config_flags
 
 MODES = (
     "run",
+    "prepare",
     "train",
     "sample",
     "fit",
@@ -26,6 +27,7 @@ HELP = f"""usage: python launch.py [--config=FILE[:smoke]] [--workdir=FOLDER] [-
   --workdir  folder for checkpoints, metrics and results  (runs/<name of the config>)
   --mode     {", ".join(MODES)}
                run         train, sample, score and write <workdir>/report/index.html
+               prepare     download the data, or decode and resize yours, once -> array_record files (docs/data.md)
                suggest     noise levels that suit the data      -> suggestion.json
                train       train, or go on from the newest checkpoint in the workdir
                fit         fit the sampler's steps to the model -> fitted_<solver>_<steps>.npz
@@ -92,6 +94,9 @@ def main(argv: list[str]) -> int:
             if source is None:
                 return fail("--mode=convert needs --source=PATH")
             return stored.convert(source, flags.FLAGS.format, flags.FLAGS.source_config, workdir)
+        if mode == "prepare":
+            return modes.prepare(config)
+        config = modes.sized(config, workdir)
         kind, tasks = choose("objective", config.objective, run.OBJECTIVES)
         task = choose(f"--mode for objective {config.objective!r}", mode, tasks)
         if mode in ("run", "train") and config.pretrained:

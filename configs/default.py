@@ -11,6 +11,7 @@ from ml_collections.config_dict import placeholder
 def get_config() -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
+    config.sizing = "none"  # data: fields that are None are sized to the data and the machine (configs/images.py)
     config.objective = "score"  # score, density, maximum_likelihood, vdm, classifier (see configs/)
 
     config.data = ConfigDict()
@@ -30,6 +31,14 @@ def get_config() -> ConfigDict:
     config.data.test_split = placeholder(str)
     config.data.image_key = placeholder(str)
     config.data.label_key = placeholder(str)
+    config.data.category = placeholder(str)  # of lsun
+    config.data.labels = placeholder(str)  # of folder: a CSV file with columns file,label
+    config.data.filter = placeholder(str)  # of resizing: bicubic, bilinear, box, lanczos
+    config.data.corrupt = placeholder(str)  # fatal, skip
+    config.data.sha256 = placeholder(str)  # of a file that was downloaded by hand
+    config.data.cache = 2**30  # bytes that decoded examples may take to stay in memory
+    config.data.workers = 0  # processes that read and decode what does not
+    config.data.prefetch = 4  # batches read ahead
 
     config.sde = ConfigDict()
     config.sde.name = "vp"  # cosine, edm, learned_vp, rectified_flow, subvp, ve, vp
@@ -99,7 +108,8 @@ def get_config() -> ConfigDict:
     config.train.ema_rate = 0.999
     config.train.ema_warmup = "harmonic"  # harmonic, half_life, none
     config.train.label_dropout = 0.1  # share of labels withheld from a class-conditional network, for guidance
-    config.train.augmentation = "none"  # none, flip
+    config.train.augmentation = "none"  # none, flip, edm (with network.augment_labels = 9)
+    config.train.augment_probability = placeholder(float)  # of edm
     config.train.log_every = 50
     config.train.eval_every = 1000
     config.train.eval_examples = 512

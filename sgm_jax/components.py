@@ -6,10 +6,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
 from ml_collections import ConfigDict
 
-from sgm_jax import objectives, sampling, sde
+from sgm_jax import augmentation, objectives, sampling, sde
+from sgm_jax import data as datasets
 from sgm_jax.divergence import DIVERGENCES, PROJECTIONS, AbstractDivergence
 from sgm_jax.labels import InterpolatedStep, LogLevel, Sigma
 from sgm_jax.learned_schedule import learned_vp
@@ -18,7 +18,6 @@ from sgm_jax.networks import MLP, Conservative, DiT, UNet, VDMUNet, ncsn, ncsnv2
 from sgm_jax.scaling import Scaling
 from sgm_jax.score import PREDICTIONS as SCORE_PREDICTIONS
 from sgm_jax.score import Labelled, Noise, Score, level_score
-from sgm_jax.shapes import PRNGKey
 
 SDES = {
     "cosine": sde.Cosine,
@@ -132,6 +131,8 @@ SCHEDULE_FUNCTIONS = {
     "uniform_time": sampling.uniform_time,
 }
 SPLITS = ("train", "test")
+# Fields of the `data` section that are not options of the data set it names.
+DATA_FIELDS = ("name", "low", "high", "cache", "workers", "prefetch")
 
 
 def level_times(quantiles: Callable, levels: int = 1000, schedule: str = "uniform_log_snr") -> objectives.LevelTimes:
@@ -151,18 +152,11 @@ TIMES = {
 THRESHOLDS = {"none": None, "static": sampling.StaticThreshold, "dynamic": sampling.DynamicThreshold}
 
 
-def identity(key: PRNGKey, x: Array) -> Array:
-    """Leave the data as they are."""
-    return x
-
-
-def flip_horizontally(key: PRNGKey, images: Array) -> Array:
-    """Mirror each image [b, h, w, c] left to right with probability one half."""
-    mirrored = jax.random.bernoulli(key, shape=(images.shape[0], 1, 1, 1))
-    return jnp.where(mirrored, images[:, :, ::-1], images)
-
-
-AUGMENTATIONS = {"none": identity, "flip": flip_horizontally}
+AUGMENTATIONS = {
+    "edm": augmentation.Geometric,
+    "flip": lambda: augmentation.flip_horizontally,
+    "none": lambda: augmentation.identity,
+}
 
 
 def build(what: str, section: Mapping[str, Any] | ConfigDict, table: Mapping[str, Callable], **options) -> Any:
@@ -174,6 +168,34 @@ def build(what: str, section: Mapping[str, Any] | ConfigDict, table: Mapping[str
     constructor = choose(f"{what}.name", section["name"], table)
     rest = {key: value for key, value in section.items() if key != "name"}
     return construct(f"{what} {section['name']!r}", constructor, rest | options)
+
+
+def data_options(section: ConfigDict) -> dict[str, Any]:
+    """Return the options of the data set that the config's `data` section names."""
+    return {name: value for name, value in section.items() if name not in DATA_FIELDS and value is not None}
+
+
+def load_data(section: ConfigDict) -> datasets.Dataset:
+    """Load the data that the config's `data` section names, to be kept in memory where they fit into `data.cache`.
+
+    Raises:
+        ValueError: if the name or an option is unknown, or the data are not prepared or not usable.
+    """
+    return datasets.cached(datasets.load(section.name, **data_options(section)), section.cache)
+
+
+def make_augmentation(section: ConfigDict) -> Callable:
+    """Construct the augmentation of the config's `train` section.
+
+    Raises:
+        ValueError: if its name is unknown, or it takes no `augment_probability` or not this one.
+    """
+    constructor = choose("train.augmentation", section.augmentation, AUGMENTATIONS)
+    return construct(
+        f"train.augmentation {section.augmentation!r}",
+        constructor,
+        {"augment_probability": section.augment_probability},
+    )
 
 
 def make_divergence(section: ConfigDict) -> AbstractDivergence:

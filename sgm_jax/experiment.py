@@ -9,14 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Int, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 from ml_collections import ConfigDict
 
 from sgm_jax import data as datasets
 from sgm_jax import guidance, sampling, sde
-from sgm_jax.checks import check_inverse, check_labels, check_rank, check_sampling, sampling_levels
+from sgm_jax.augmentation import identity
+from sgm_jax.checks import check_augmentation, check_inverse, check_labels, check_rank, check_sampling, sampling_levels
 from sgm_jax.components import (
-    AUGMENTATIONS,
     DEQUANTISATIONS,
     MATCHINGS,
     NETWORKS,
@@ -29,7 +29,8 @@ from sgm_jax.components import (
     TIMES,
     WEIGHTINGS,
     build,
-    identity,
+    load_data,
+    make_augmentation,
 )
 from sgm_jax.convert import Pretrained
 from sgm_jax.naming import choose
@@ -103,7 +104,7 @@ class Experiment:
             matching=build("matching", config.matching, cls.matchings),
             weighting=build("weighting", config.weighting, WEIGHTINGS),
             times=build("times", times, TIMES),
-            augmentation=choose("train.augmentation", train.augmentation, AUGMENTATIONS),
+            augmentation=make_augmentation(train),
         )
         # What the times would say of the SDE in training they say now.
         jax.eval_shape(lambda key: parts["times"](key, parts["sde"], 1), jax.random.key(0))
@@ -112,16 +113,15 @@ class Experiment:
             config = config.copy_and_resolve_references()
             config.network.num_classes = getattr(pretrained.network, "num_classes", 0)
         check_sampling(config, parts["sde"])
-        options = {k: v for k, v in config.data.items() if k not in ("name", "low", "high") and v is not None}
         if pretrained is None:
-            dataset = datasets.load(config.data.name, **options)
+            dataset = load_data(config.data)
             network = cls.make_network(config, dataset)
             scaling = Scaling(dataset.levels, config.data.low, config.data.high)
         else:
             network, scaling = pretrained.network, pretrained.scaling
             dataset = datasets.absent(pretrained.shape, scaling.levels)
             if config.data.name != dataset.name:
-                dataset = datasets.load(config.data.name, **options)
+                dataset = load_data(config.data)
             if (dataset.shape, dataset.levels) != (pretrained.shape, scaling.levels):
                 raise ValueError(
                     f"data must have the network's shape {pretrained.shape} and {scaling.levels} levels, got "
@@ -148,6 +148,7 @@ class Experiment:
         """
         check_rank(config.network.name, dataset.shape)
         check_labels(config, dataset)
+        check_augmentation(config, dataset.shape)
         return build("network", config.network, NETWORKS)
 
     def init(self) -> TrainState:
@@ -169,10 +170,15 @@ class Experiment:
         x: Array,
         label: Int[Array, " b"] | None = None,
         dropout_key: PRNGKey | None = None,
+        augment: Float[Array, "b m"] | None = None,
     ) -> Array:
-        """Evaluate the network; with a `dropout_key` as in training, without as in use."""
-        training = {} if dropout_key is None else {"deterministic": False, "rngs": {"dropout": dropout_key}}
-        return self.network.apply({"params": params}, noise_label, x, label, **training)
+        """Evaluate the network; with a `dropout_key` as in training, without as in use.
+
+        `augment` are the labels of an augmentation, which not every network takes; None for "not augmented".
+        """
+        options = {} if dropout_key is None else {"deterministic": False, "rngs": {"dropout": dropout_key}}
+        options |= {} if augment is None else {"augment": augment}
+        return self.network.apply({"params": params}, noise_label, x, label, **options)
 
     def trained(self, params: PyTree) -> tuple["Experiment", PyTree]:
         """Return the experiment of a trained network and the network's parameters, of the parameters in training.
@@ -220,7 +226,8 @@ class Experiment:
     def _loss(self, keys, network, batch, augmentation):
         bins, augment, loss = keys
         dequantise = DEQUANTISATIONS[self.config.train.dequantisation]
-        x0 = augmentation(augment, dequantise(self.scaling, bins, batch["x"]))
+        x0, augment = augmentation(augment, dequantise(self.scaling, bins, batch["x"]))
+        network = functools.partial(network, augment=augment)
         losses = self.objective(loss, NetworkScore(self.sde, self.prediction, network), x0)
         return REDUCTIONS[self.config.train.reduction](x0[0].size) * losses
 

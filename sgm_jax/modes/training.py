@@ -19,7 +19,13 @@ def train_to_end(experiment: Experiment, workdir: pathlib.Path) -> bool:
     """Train; returns whether all steps were made."""
     config = experiment.config
     write_json(workdir / "config.json", config.to_dict())
-    batches = datasets.training_batches(experiment.dataset.train, config.train.batch_size, seed=config.seed)
+    batches = datasets.training_batches(
+        experiment.dataset.train,
+        config.train.batch_size,
+        seed=config.seed,
+        workers=config.data.workers,
+        prefetch=config.data.prefetch,
+    )
     held_out = held_out_batch(experiment, config.train.eval_examples)
     # The same noise and times at every evaluation, so that the curve shows the network alone.
     held_out_loss = jax.jit(
