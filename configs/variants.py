@@ -2,6 +2,7 @@
 
 from ml_collections import ConfigDict
 
+from configs.default import get_config as get_default
 from configs.default import shrink
 
 # Height and channels of data that have one size alone.
@@ -49,9 +50,9 @@ def finish(config: ConfigDict, variant: str, *, channels: int = 3) -> ConfigDict
 
 def generate(config: ConfigDict, size: int, channels: int) -> None:
     """Put generated images of the same shape and classes in the place of the data."""
-    for name in config.data:
-        if name not in ("low", "high"):
-            config.data[name] = None
+    low, high = config.data.low, config.data.high
+    config.data = get_default().data
+    config.data.low, config.data.high = low, high
     config.data.name = "generated"
     config.data.size = size
     config.data.channels = channels
