@@ -31,7 +31,6 @@ def get_config() -> ConfigDict:
     config.data.test_split = placeholder(str)
     config.data.image_key = placeholder(str)
     config.data.label_key = placeholder(str)
-    config.data.category = placeholder(str)  # of lsun
     config.data.labels = placeholder(str)  # of folder: a CSV file with columns file,label
     config.data.filter = placeholder(str)  # of resizing: bicubic, bilinear, box, lanczos
     config.data.corrupt = placeholder(str)  # fatal, skip

@@ -32,7 +32,6 @@ def base(
     config.optimizer.clip = None
     config.train.batch_size = batch_size
     config.train.steps = round(millions * 1e6 / batch_size)
-    config.train.augmentation = "flip"
     config.train.dequantisation = "none"
     config.train.reduction = "sum"
     config.train.label_dropout = 0.0
@@ -52,6 +51,7 @@ def base(
 def cifar10() -> ConfigDict:
     """Return the training on CIFAR-10, sampled with 35 evaluations."""
     config = base("cifar10", None, batch_size=512, millions=200, learning_rate=1e-3, half_life=0.5)
+    augment(config, 0.12)
     config.sampling.steps = 17  # and the last one, to zero noise
     return config
 
@@ -59,6 +59,7 @@ def cifar10() -> ConfigDict:
 def faces(name: str) -> ConfigDict:
     """Return the training on faces of 64 x 64 pixels, people's or animals', sampled with 79 evaluations."""
     config = base(name, 64, batch_size=256, millions=200, learning_rate=2e-4, half_life=0.5)
+    augment(config, 0.15)
     config.sampling.steps = 39
     return config
 
@@ -66,13 +67,18 @@ def faces(name: str) -> ConfigDict:
 def imagenet() -> ConfigDict:
     """Return the training on ImageNet, made 64 x 64, sampled stochastically with 511 evaluations."""
     config = base("imagenet", 64, batch_size=4096, millions=2500, learning_rate=1e-4, half_life=50)
-    config.train.augmentation = "none"
     config.sampling.process = "reverse_sde"
     config.sampling.solver = "churn"
     config.sampling.s_churn = 40.0
     config.sampling.s_noise = 1.003
     config.sampling.steps = 255
     return config
+
+
+def augment(config: ConfigDict, probability: float) -> None:
+    """Transform the training images geometrically, and tell the network how."""
+    config.train.augmentation = "edm"
+    config.train.augment_probability = probability
 
 
 def ddpmpp(config: ConfigDict, multipliers: tuple[int, ...], dropout: float) -> None:
