@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from launch import default_workdir
+
 ROOT = pathlib.Path(__file__).parents[1]
 SMOKE = "--config=configs/mnist.py:smoke"
 
@@ -106,6 +108,18 @@ def test_noise_levels_are_suggested_for_the_data(tmp_path):
     # 8x8 images in [-1, 1]: no two are farther apart than opposite corners, 16.
     assert 5 < found["sigma_max"] < 16 and found["levels"] > 10
     assert f"{found['sigma_max']:.4g}" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("config", "workdir"),
+    [
+        ("configs/mnist.py", "runs/mnist"),
+        ("configs/score_sde/vp/ddpm/cifar10.py", "runs/score_sde/vp/ddpm/cifar10"),
+        ("/elsewhere/own.py", "runs/own"),
+    ],
+)
+def test_runs_of_configs_with_the_same_name_have_folders_of_their_own(config, workdir):
+    assert default_workdir(pathlib.Path(config)) == pathlib.Path(workdir)
 
 
 def test_help_is_short_and_complete():
