@@ -16,8 +16,12 @@ from sgm_jax.data.crops import Square
 from sgm_jax.data.dataset import BrokenExample, Dataset, Example
 from sgm_jax.data.places import BROKEN
 
-# What builders of tfds take of TensorFlow to read what they downloaded.
-FILES = types.SimpleNamespace(GFile=open, exists=os.path.exists, listdir=os.listdir)
+# What builders of tfds and its archives take of TensorFlow to read what was downloaded.
+FILES = types.SimpleNamespace(
+    io=types.SimpleNamespace(gfile=types.SimpleNamespace(GFile=open, exists=os.path.exists, listdir=os.listdir)),
+    compat=types.SimpleNamespace(as_text=os.fsdecode),
+)
+ARCHIVES = "tensorflow_datasets.core.download.extractor"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +91,8 @@ class Catalogued:
         try:
             builder = self._builder()
             sources = builder.as_data_source()
+            if not sources:
+                raise FileNotFoundError("there are no files")
         except (tensorflow_datasets.core.DatasetNotFoundError, AssertionError, FileNotFoundError, ValueError) as error:
             raise ValueError(
                 f"dataset {self.dataset!r} is not prepared in {self.data_dir or 'the default data_dir'} in "
@@ -162,18 +168,19 @@ def tfds(
 def without_tensorflow(builder: Any) -> Iterator[None]:
     """Let a builder of tfds read its files and encode its images with Python alone while the block runs.
 
-    Builders open files with `tf.io.gfile`, encode arrays of pixels with `tf.io`, and read LSUN's databases with
-    `tensorflow_io`.
+    Builders open files and archives with `tf.io.gfile`, encode arrays of pixels with `tf.io`, and read LSUN's databases
+    with `tensorflow_io`.
     """
-    module = sys.modules[type(builder).__module__]
     with contextlib.ExitStack() as undo:
 
         def put(owner: Any, name: str, value: Any) -> None:
             undo.callback(setattr, owner, name, getattr(owner, name))
             setattr(owner, name, value)
 
-        if hasattr(module, "tf"):
-            put(module, "tf", types.SimpleNamespace(io=types.SimpleNamespace(gfile=FILES)))
+        for name, module in list(sys.modules.items()):
+            builders = name.startswith("tensorflow_datasets.") and not name.startswith("tensorflow_datasets.core")
+            if (builders or name == ARCHIVES) and "tf" in vars(module):
+                put(module, "tf", FILES)
         for feature in builder.info.features.values():
             if hasattr(feature, "encoding_format"):
                 put(feature, "encode_example", _encode_with_pillow(feature.encode_example))
