@@ -127,6 +127,7 @@ class Catalogued:
         """
         import tensorflow_datasets
         from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
+        from tensorflow_datasets.core.download.extractor import ExtractError
         from tensorflow_datasets.core.download.util import DownloadError
 
         try:
@@ -137,7 +138,13 @@ class Catalogued:
             raise ValueError(
                 f"checksum of a download of {self.dataset!r} is wrong: {_line(error)}; delete the file and try again"
             ) from error
-        except (tensorflow_datasets.core.DatasetNotFoundError, DownloadError, AssertionError, OSError) as error:
+        except (
+            tensorflow_datasets.core.DatasetNotFoundError,
+            DownloadError,
+            ExtractError,
+            AssertionError,
+            OSError,
+        ) as error:
             raise ValueError(
                 f"data {self.dataset!r} could not be had: {_line(error)}; docs/data.md says where they are and where "
                 "files that were downloaded by hand belong"
