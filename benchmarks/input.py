@@ -21,29 +21,32 @@ from sgm_jax import data
 COUNT, SIZE, BATCH = 20_000, 32, 128
 
 
-class SmallImages(tfds.core.GeneratorBasedBuilder):
-    """Smooth random images of 32x32 pixels with a little noise."""
+# Unregistered, so that worker processes, which import this file too, read the images from their files alone.
+with tfds.core.registered.skip_registration():
 
-    VERSION = tfds.core.Version("1.0.0")
+    class SmallImages(tfds.core.GeneratorBasedBuilder):
+        """Smooth random images of 32x32 pixels with a little noise."""
 
-    def _info(self):
-        image = tfds.features.Image(shape=(SIZE, SIZE, 3))
-        features = tfds.features.FeaturesDict({"image": image, "label": tfds.features.ClassLabel(num_classes=10)})
-        return tfds.core.DatasetInfo(builder=self, features=features)
+        VERSION = tfds.core.Version("1.0.0")
 
-    def _split_generators(self, manager):
-        return {"train": self._generate_examples(COUNT), "test": self._generate_examples(BATCH)}
+        def _info(self):
+            image = tfds.features.Image(shape=(SIZE, SIZE, 3))
+            features = tfds.features.FeaturesDict({"image": image, "label": tfds.features.ClassLabel(num_classes=10)})
+            return tfds.core.DatasetInfo(builder=self, features=features)
 
-    def _generate_examples(self, count):
-        generator = np.random.default_rng(count)
-        for number in range(count):
-            coarse = Image.fromarray(generator.integers(0, 256, (8, 8, 3), np.uint8))
-            smooth = np.asarray(coarse.resize((SIZE, SIZE), Image.Resampling.BICUBIC)).astype(int)
-            noisy = np.clip(smooth + generator.integers(-4, 5, smooth.shape), 0, 255).astype(np.uint8)
-            png = io.BytesIO()
-            Image.fromarray(noisy).save(png, "PNG")
-            png.seek(0)
-            yield number, {"image": png, "label": number % 10}
+        def _split_generators(self, manager):
+            return {"train": self._generate_examples(COUNT), "test": self._generate_examples(BATCH)}
+
+        def _generate_examples(self, count):
+            generator = np.random.default_rng(count)
+            for number in range(count):
+                coarse = Image.fromarray(generator.integers(0, 256, (8, 8, 3), np.uint8))
+                smooth = np.asarray(coarse.resize((SIZE, SIZE), Image.Resampling.BICUBIC)).astype(int)
+                noisy = np.clip(smooth + generator.integers(-4, 5, smooth.shape), 0, 255).astype(np.uint8)
+                png = io.BytesIO()
+                Image.fromarray(noisy).save(png, "PNG")
+                png.seek(0)
+                yield number, {"image": png, "label": number % 10}
 
 
 def throughput(source: data.Source, seconds: float, workers: int = 0) -> float:

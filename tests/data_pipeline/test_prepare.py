@@ -43,6 +43,7 @@ def downloads(place, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(tfds.download.DownloadManager, "download_and_extract", find)
+        patch.setattr(tfds.download.DownloadManager, "download", find)
         yield
 
 
