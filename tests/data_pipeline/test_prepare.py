@@ -4,7 +4,11 @@ import contextlib
 import dataclasses
 import gzip
 import io
+import pathlib
+import sys
 import tarfile
+import types
+import zipfile
 
 import numpy as np
 import pytest
@@ -146,6 +150,75 @@ def test_imagenet_is_prepared_from_its_archives_resized_and_with_classes(tmp_pat
     assert sorted(found["label"]) == [0, 1, 999] and found["x"].dtype == np.uint8
     with pytest.raises(ValueError, match="size must be at least 1, got 0"):
         data.load("imagenet", data_dir=str(tmp_path), size=0)
+
+
+def test_celeba_is_prepared_from_its_archive_and_tables(tmp_path, monkeypatch):
+    faces = np.repeat(np.arange(10, 130, 30, dtype=np.uint8), 218 * 178 * 3).reshape(4, 218, 178, 3)
+    faces[:, :, :19] = 255  # beside the crop
+    names = [f"{number:06d}.jpg" for number in range(1, 5)]
+    with zipfile.ZipFile(tmp_path / "img_align_celeba.zip", "w") as archive:
+        for name, face in zip(names, faces, strict=True):
+            archive.writestr(f"img_align_celeba/{name}", jpeg(face))
+    features = tfds.builder("celeb_a", data_dir=tmp_path).info.features
+    for table, titles in (("list_attr_celeba", features["attributes"]), ("landmarks_celeba", features["landmarks"])):
+        rows = "".join(f"{name} {' '.join('1' for _ in titles)}\n" for name in names)
+        (tmp_path / table).write_text(f"4\n{' '.join(titles)}\n{rows}")
+    (tmp_path / "identity_celeba").write_text("".join(f"{name} 1\n" for name in names))
+    (tmp_path / "list_eval_partition").write_text("".join(f"{name} {n}\n" for name, n in zip(names, "0012")))
+    find = lambda self, urls: {name: tmp_path / (name + ".zip" * name.startswith("img")) for name in urls}
+    monkeypatch.setattr(tfds.download.DownloadManager, "download", find)
+    data.prepare("celeba", data_dir=str(tmp_path))
+    dataset = data.load("celeba", data_dir=str(tmp_path))
+    assert (len(dataset.train), len(dataset.test), dataset.shape, dataset.num_classes) == (2, 1, (64, 64, 3), None)
+    inner = everything(dataset.train)["x"][:, :, 4:].astype(int)
+    assert sorted(np.round(inner.mean((1, 2, 3)))) == [10, 40] and np.ptp(inner, axis=(1, 2, 3)).max() < 6
+
+
+def test_downsampled_imagenet_is_prepared_from_its_archives(tmp_path, monkeypatch):
+    images = pixels(5, 32, 32, 3)
+    for split, part in (("train", images[:4]), ("valid", images[4:])):
+        members = []
+        for number, image in enumerate(part):
+            png = io.BytesIO()
+            Image.fromarray(image).save(png, "PNG")
+            members.append((f"{split}_32x32/{number:07d}.png", png.getvalue()))
+        write_tar(tmp_path / f"{split}_32x32.tar", members)
+    find = lambda self, urls: [tmp_path / url.rpartition("/")[2] for url in urls]
+    monkeypatch.setattr(tfds.download.DownloadManager, "download", find)
+    data.prepare("downsampled_imagenet", data_dir=str(tmp_path))
+    dataset = data.load("downsampled_imagenet", data_dir=str(tmp_path))
+    assert dataset.shape == (32, 32, 3) and dataset.num_classes is None
+    np.testing.assert_array_equal(by_content(everything(dataset.train)["x"]), by_content(images[:4]))
+    np.testing.assert_array_equal(everything(dataset.test)["x"], images[4:])
+    with pytest.raises(ValueError, match="must be 32 or 64, got 48"):
+        data.load("downsampled_imagenet", size=48)
+
+
+def test_lsun_is_prepared_from_its_databases(tmp_path, monkeypatch):
+    photographs = {"train": pixels(3, 30, 40, 3), "val": pixels(2, 30, 40, 3)}
+    for split in photographs:
+        with zipfile.ZipFile(tmp_path / f"tower_{split}_lmdb.zip", "w") as archive:
+            archive.writestr(f"tower_{split}_lmdb/data.mdb", split)
+
+    @contextlib.contextmanager
+    def database(path, **options):
+        split = (pathlib.Path(path) / "data.mdb").read_text()
+        rows = [(str(number).encode(), jpeg(image)) for number, image in enumerate(photographs[split])]
+        transaction = types.SimpleNamespace(cursor=lambda: rows)
+        yield types.SimpleNamespace(begin=lambda: contextlib.nullcontext(transaction))
+
+    options = {"category": "tower", "size": 30, "data_dir": str(tmp_path / "prepared")}
+    with downloads(tmp_path, monkeypatch):
+        monkeypatch.setitem(sys.modules, "lmdb", None)
+        with pytest.raises(ValueError, match="pip install lmdb"):
+            data.prepare("lsun", **options)
+        monkeypatch.setitem(sys.modules, "lmdb", types.SimpleNamespace(open=database))
+        data.prepare("lsun", **options)
+    dataset = data.load("lsun", **options)
+    assert (len(dataset.train), len(dataset.test), dataset.shape) == (3, 2, (30, 30, 3))
+    # The centre square, as JPEG keeps it.
+    wanted = np.stack([np.asarray(Image.open(io.BytesIO(jpeg(image)))) for image in photographs["val"]])[:, :, 5:35]
+    np.testing.assert_array_equal(by_content(everything(dataset.test)["x"]), by_content(wanted))
 
 
 def test_data_that_cannot_be_had_say_where_they_are(tmp_path, monkeypatch):
