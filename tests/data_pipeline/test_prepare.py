@@ -164,7 +164,9 @@ def test_celeba_is_prepared_from_its_archive_and_tables(tmp_path, monkeypatch):
         rows = "".join(f"{name} {' '.join('1' for _ in titles)}\n" for name in names)
         (tmp_path / table).write_text(f"4\n{' '.join(titles)}\n{rows}")
     (tmp_path / "identity_celeba").write_text("".join(f"{name} 1\n" for name in names))
-    (tmp_path / "list_eval_partition").write_text("".join(f"{name} {n}\n" for name, n in zip(names, "0012")))
+    (tmp_path / "list_eval_partition").write_text(
+        "".join(f"{name} {part}\n" for name, part in zip(names, "0012", strict=True))
+    )
     find = lambda self, urls: {name: tmp_path / (name + ".zip" * name.startswith("img")) for name in urls}
     monkeypatch.setattr(tfds.download.DownloadManager, "download", find)
     data.prepare("celeba", data_dir=str(tmp_path))
