@@ -90,7 +90,7 @@ def measure_bound(experiment: VariationalExperiment, workdir: pathlib.Path, para
     """Bound bits per dimension of a split's data from above, given their classes where there are any."""
     section = experiment.config.likelihood
     source = modes.examples(experiment, section.split)
-    batch = datasets.gather(source, range(len(source) if section.count is None else min(section.count, len(source))))
+    batch = datasets.gather(source, range(modes.available(source, section.count)))
     raw, label = jnp.asarray(batch["x"]), experiment.labels(batch)
 
     @jax.jit

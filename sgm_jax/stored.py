@@ -15,17 +15,21 @@ from sgm_jax.training import Checkpoints
 
 def parameters(experiment: Experiment, workdir: pathlib.Path) -> Any:
     """Return the averaged parameters of the newest checkpoint in `workdir`, or those of a stored network."""
-    network = find(experiment.config, workdir)
-    if network is not None:
-        return network.params
-    with Checkpoints(workdir) as checkpoints:
-        return checkpoints.restore(jax.eval_shape(experiment.init))[0].ema_params
+    return _parameters(experiment, workdir, find(experiment.config, workdir))
 
 
 def trained(experiment: Experiment, workdir: pathlib.Path) -> tuple[Experiment, Any]:
     """Return the experiment with all that training changed, and the network's parameters: what modes work with."""
-    params = parameters(experiment, workdir)
-    return (experiment, params) if find(experiment.config, workdir) is not None else experiment.trained(params)
+    network = find(experiment.config, workdir)
+    params = _parameters(experiment, workdir, network)
+    return experiment.trained(params) if network is None else (experiment, params)
+
+
+def _parameters(experiment: Experiment, workdir: pathlib.Path, network: Pretrained | None) -> Any:
+    if network is not None:
+        return network.params
+    with Checkpoints(workdir) as checkpoints:
+        return checkpoints.restore(jax.eval_shape(experiment.init))[0].ema_params
 
 
 def find(config: ConfigDict, workdir: pathlib.Path) -> Pretrained | None:

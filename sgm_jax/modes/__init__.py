@@ -31,6 +31,7 @@ from sgm_jax.modes.shared import LIKELIHOOD as LIKELIHOOD
 from sgm_jax.modes.shared import SAMPLES as SAMPLES
 from sgm_jax.modes.shared import TRAINING_DATA as TRAINING_DATA
 from sgm_jax.modes.shared import Unsuitable as Unsuitable
+from sgm_jax.modes.shared import available as available
 from sgm_jax.modes.shared import check_workdir as check_workdir
 from sgm_jax.modes.shared import examples as examples
 from sgm_jax.modes.shared import held_out_batch as held_out_batch

@@ -16,7 +16,7 @@ from sgm_jax.components import make_divergence
 from sgm_jax.convert.description import describe
 from sgm_jax.experiment import Experiment
 from sgm_jax.modes import records
-from sgm_jax.modes.shared import LIKELIHOOD, Unsuitable, examples, stream, write_json
+from sgm_jax.modes.shared import LIKELIHOOD, Unsuitable, available, examples, stream, write_json
 from sgm_jax.sampling import Angle
 from sgm_jax.stored import trained
 from sgm_jax.version import __version__
@@ -42,7 +42,7 @@ def measure_likelihood(experiment: Experiment, workdir: pathlib.Path, params: An
     section, source = experiment.config.likelihood, examples(experiment, experiment.config.likelihood.split)
     if section.importance > 1 and experiment.scaling.levels is None:
         raise Unsuitable(f"likelihood.importance must be 1 for continuous data, got {section.importance}")
-    count = len(source) if section.count is None else min(section.count, len(source))
+    count = available(source, section.count)
     path = workdir / "likelihood.jsonl"
     done = records.resume(path, measured(experiment, params, count))
     draws, size = section.repeats * section.importance, min(section.batch_size, count)

@@ -61,6 +61,11 @@ def examples(experiment: Experiment, split: str) -> datasets.Source:
     return source
 
 
+def available(source: datasets.Source, count: int | None) -> int:
+    """Return `count`, or how many examples there are where they are fewer or `count` is None."""
+    return len(source) if count is None else min(count, len(source))
+
+
 def held_out_batch(experiment: Experiment, count: int) -> dict[str, np.ndarray]:
     """Return the first `count` held-out examples (or all there are) as one batch.
 
@@ -68,7 +73,7 @@ def held_out_batch(experiment: Experiment, count: int) -> dict[str, np.ndarray]:
         Unsuitable: if there are none.
     """
     source = examples(experiment, "test")
-    return datasets.gather(source, range(min(count, len(source))))
+    return datasets.gather(source, range(available(source, count)))
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
