@@ -37,7 +37,7 @@ def test_processors_get_small_feature_maps(size, patch, levels):
 
 
 def test_batches_shrink_with_memory_and_data():
-    data = images(64)
+    data = images(32)
     batch = lambda machine, count: sizing.choose_sizes(data, count, machine)["train.batch_size"]
     assert batch(LARGE, 50_000) == 256 and 1 <= batch(SMALL, 50_000) < 64
     assert batch(LARGE, 100) == 64 and batch(sizing.Machine("gpu", 1), 100) == 1
