@@ -7,7 +7,7 @@ import pathlib
 import sys
 import types
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image
@@ -16,12 +16,23 @@ from sgm_jax.data.crops import Square
 from sgm_jax.data.dataset import BrokenExample, Dataset, Example
 from sgm_jax.data.places import BROKEN
 
+ARCHIVES = "tensorflow_datasets.core.download.extractor"
+
+
+@contextlib.contextmanager
+def _open(path: os.PathLike | str, mode: str = "r") -> Iterator[IO]:
+    """Open a file as `tf.io.gfile.GFile` does: archives are still read when their block is over, as CelebA's is."""
+    file = open(path, mode)
+    yield file
+    if mode != "rb":
+        file.close()
+
+
 # What builders of tfds and its archives take of TensorFlow to read what was downloaded.
 FILES = types.SimpleNamespace(
-    io=types.SimpleNamespace(gfile=types.SimpleNamespace(GFile=open, exists=os.path.exists, listdir=os.listdir)),
+    io=types.SimpleNamespace(gfile=types.SimpleNamespace(GFile=_open, exists=os.path.exists, listdir=os.listdir)),
     compat=types.SimpleNamespace(as_text=os.fsdecode),
 )
-ARCHIVES = "tensorflow_datasets.core.download.extractor"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -205,7 +216,7 @@ def _encode_with_pillow(encode: Callable[[Any], bytes]) -> Callable[[Any], bytes
     return encode_example
 
 
-def _lsun_examples(extracted_dir: str, file_path: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def _lsun_examples(extracted_dir: os.PathLike | str, file_path: str) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         import lmdb
     except ImportError as error:
