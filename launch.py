@@ -8,7 +8,6 @@ from ml_collections import config_flags
 
 MODES = (
     "run",
-    "prepare",
     "train",
     "sample",
     "fit",
@@ -17,6 +16,7 @@ MODES = (
     "evaluate",
     "guidance",
     "suggest",
+    "prepare",
     "export",
     "convert",
 )
@@ -89,13 +89,13 @@ def main(argv: list[str]) -> int:
     from sgm_jax.training import CheckpointMismatch, TrainingDiverged
 
     try:
+        if mode == "prepare":
+            return modes.prepare(config)
         modes.check_workdir(workdir)
         if mode == "convert":
             if source is None:
                 return fail("--mode=convert needs --source=PATH")
             return stored.convert(source, flags.FLAGS.format, flags.FLAGS.source_config, workdir)
-        if mode == "prepare":
-            return modes.prepare(config)
         config = modes.sized(config, workdir)
         kind, tasks = choose("objective", config.objective, run.OBJECTIVES)
         task = choose(f"--mode for objective {config.objective!r}", mode, tasks)

@@ -55,7 +55,7 @@ class Geometric:
 
     def draw(self, key: PRNGKey, count: int) -> "Parameters":
         """Draw what is done to each of `count` images."""
-        keys = iter(jax.random.split(key, 13))
+        keys = iter(jax.random.split(key, 14))
 
         def flag(probability):
             return jax.random.bernoulli(next(keys), probability, (count,)).astype(float)

@@ -1,6 +1,7 @@
 """Decoded examples kept in memory, so that each is read once."""
 
 import dataclasses
+import threading
 
 import numpy as np
 from jaxtyping import Int
@@ -18,6 +19,7 @@ class Cached:
     def __init__(self, source: Source):
         self._source, self._there = source, np.zeros(len(source), bool)
         self._memory: dict[str, np.ndarray] = {}
+        self._filling = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._source)
@@ -28,15 +30,19 @@ class Cached:
     def take(self, indices: Int[np.ndarray, " b"]) -> Example:
         """Return a batch, reading what is not there yet."""
         indices = np.asarray(indices)
-        missing = np.unique(indices[~self._there[indices]])
-        if len(missing):
-            read = gather(self._source, missing)
-            if not self._memory:
-                self._memory = {name: np.empty((len(self), *part.shape[1:]), part.dtype) for name, part in read.items()}
-            for name, part in read.items():
-                self._memory[name][missing] = part
-            self._there[missing] = True
+        with self._filling:
+            missing = np.unique(indices[~self._there[indices]])
+            if len(missing):
+                self._fill(missing)
         return {name: values[indices] for name, values in self._memory.items()}
+
+    def _fill(self, missing: Int[np.ndarray, " m"]) -> None:
+        read = gather(self._source, missing)
+        if not self._memory:
+            self._memory = {name: np.empty((len(self), *part.shape[1:]), part.dtype) for name, part in read.items()}
+        for name, part in read.items():
+            self._memory[name][missing] = part
+        self._there[missing] = True
 
 
 def cached(dataset: Dataset, limit: int) -> Dataset:

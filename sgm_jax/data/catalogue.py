@@ -7,7 +7,7 @@ import pathlib
 import sys
 import types
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image
@@ -16,8 +16,23 @@ from sgm_jax.data.crops import Square
 from sgm_jax.data.dataset import BrokenExample, Dataset, Example
 from sgm_jax.data.places import BROKEN
 
-# What builders of tfds take of TensorFlow to read what they downloaded.
-FILES = types.SimpleNamespace(GFile=open, exists=os.path.exists, listdir=os.listdir)
+ARCHIVES = "tensorflow_datasets.core.download.extractor"
+
+
+@contextlib.contextmanager
+def _open(path: os.PathLike | str, mode: str = "r") -> Iterator[IO]:
+    """Open a file as `tf.io.gfile.GFile` does: archives are still read when their block is over, as CelebA's is."""
+    file = open(path, mode)
+    yield file
+    if mode != "rb":
+        file.close()
+
+
+# What builders of tfds and its archives take of TensorFlow to read what was downloaded.
+FILES = types.SimpleNamespace(
+    io=types.SimpleNamespace(gfile=types.SimpleNamespace(GFile=_open, exists=os.path.exists, listdir=os.listdir)),
+    compat=types.SimpleNamespace(as_text=os.fsdecode),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +102,8 @@ class Catalogued:
         try:
             builder = self._builder()
             sources = builder.as_data_source()
+            if not sources:
+                raise FileNotFoundError("there are no files")
         except (tensorflow_datasets.core.DatasetNotFoundError, AssertionError, FileNotFoundError, ValueError) as error:
             raise ValueError(
                 f"dataset {self.dataset!r} is not prepared in {self.data_dir or 'the default data_dir'} in "
@@ -121,6 +138,7 @@ class Catalogued:
         """
         import tensorflow_datasets
         from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
+        from tensorflow_datasets.core.download.extractor import ExtractError
         from tensorflow_datasets.core.download.util import DownloadError
 
         try:
@@ -131,7 +149,13 @@ class Catalogued:
             raise ValueError(
                 f"checksum of a download of {self.dataset!r} is wrong: {_line(error)}; delete the file and try again"
             ) from error
-        except (tensorflow_datasets.core.DatasetNotFoundError, DownloadError, AssertionError, OSError) as error:
+        except (
+            tensorflow_datasets.core.DatasetNotFoundError,
+            DownloadError,
+            ExtractError,
+            AssertionError,
+            OSError,
+        ) as error:
             raise ValueError(
                 f"data {self.dataset!r} could not be had: {_line(error)}; docs/data.md says where they are and where "
                 "files that were downloaded by hand belong"
@@ -162,18 +186,19 @@ def tfds(
 def without_tensorflow(builder: Any) -> Iterator[None]:
     """Let a builder of tfds read its files and encode its images with Python alone while the block runs.
 
-    Builders open files with `tf.io.gfile`, encode arrays of pixels with `tf.io`, and read LSUN's databases with
-    `tensorflow_io`.
+    Builders open files and archives with `tf.io.gfile`, encode arrays of pixels with `tf.io`, and read LSUN's databases
+    with `tensorflow_io`.
     """
-    module = sys.modules[type(builder).__module__]
     with contextlib.ExitStack() as undo:
 
         def put(owner: Any, name: str, value: Any) -> None:
             undo.callback(setattr, owner, name, getattr(owner, name))
             setattr(owner, name, value)
 
-        if hasattr(module, "tf"):
-            put(module, "tf", types.SimpleNamespace(io=types.SimpleNamespace(gfile=FILES)))
+        for name, module in list(sys.modules.items()):
+            builders = name.startswith("tensorflow_datasets.") and not name.startswith("tensorflow_datasets.core")
+            if (builders or name == ARCHIVES) and "tf" in vars(module):
+                put(module, "tf", FILES)
         for feature in builder.info.features.values():
             if hasattr(feature, "encoding_format"):
                 put(feature, "encode_example", _encode_with_pillow(feature.encode_example))
@@ -191,7 +216,7 @@ def _encode_with_pillow(encode: Callable[[Any], bytes]) -> Callable[[Any], bytes
     return encode_example
 
 
-def _lsun_examples(extracted_dir: str, file_path: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def _lsun_examples(extracted_dir: os.PathLike | str, file_path: str) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         import lmdb
     except ImportError as error:

@@ -19,7 +19,7 @@ def centre_square(image: Any, size: int, kernel: str = "bicubic") -> Any:
     References:
         Song et al., Score-Based Generative Modeling through SDEs, 2021: LSUN at 256 pixels.
     """
-    return image.resize((size, size), FILTERS[kernel], _centre(image, min(image.size)))
+    return image.crop(_centre(image, min(image.size))).resize((size, size), FILTERS[kernel])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +45,7 @@ def celeba(image: Any, size: int) -> Any:
     References:
         Song et al., Score-Based Generative Modeling through SDEs, 2021: CelebA at 64 pixels.
     """
-    return image.resize((size, size), FILTERS["bilinear"], _centre(image, 140))
+    return image.crop(_centre(image, 140)).resize((size, size), FILTERS["bilinear"])
 
 
 def shortest_side(image: Any, size: int) -> Any:

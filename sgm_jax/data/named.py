@@ -88,7 +88,7 @@ def faces(name: str) -> Callable[..., Any]:
     def load(path: str, size: int = 256, data_dir: str | None = None, filter: str = "box", corrupt: str = "fatal"):
         """Read photographs from a folder or zip archive, resized by averages as the published records are."""
         place = data_directory(data_dir)
-        prepared = folder(path, size, 3, 0, None, filter, corrupt, data_dir=str(place))
+        prepared = folder(path, size, 3, 0.0, None, filter, corrupt, data_dir=str(place))
         return dataclasses.replace(prepared, name=name, folder=prepared.folder.with_name(f"{name}-{size}"))
 
     load.__name__ = name

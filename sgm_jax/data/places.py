@@ -6,7 +6,7 @@ import io
 import pathlib
 import zipfile
 import zlib
-from typing import Any, BinaryIO
+from typing import Any
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 # What reading a broken image raises, by way of Pillow and of zip archives.
@@ -32,7 +32,7 @@ class Folder:
         found = (path for path in self.root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
         return [path.relative_to(self.root).as_posix() for path in sorted(found)]
 
-    def open(self, name: str) -> BinaryIO:
+    def open(self, name: str) -> io.BufferedIOBase:
         """Open a file for reading."""
         return (self.root / name).open("rb")
 
@@ -71,7 +71,7 @@ class Archive:
         """Return the images' paths in the archive, sorted."""
         return sorted(name for name in self._file.namelist() if pathlib.PurePosixPath(name).suffix.lower() in SUFFIXES)
 
-    def open(self, name: str) -> BinaryIO:
+    def open(self, name: str) -> io.BufferedIOBase:
         """Open a file for reading."""
         return io.BytesIO(self._file.read(name))
 

@@ -51,7 +51,7 @@ class RecordSource:
     def __getitem__(self, index: int) -> Example:
         return {name: values[0] for name, values in self.take([index]).items()}
 
-    def take(self, indices: Sequence[int]) -> Example:
+    def take(self, indices: Any) -> Example:
         """Return a batch."""
         records = self._records.__getitems__([int(index) for index in indices])
         rows = np.frombuffer(b"".join(records), np.uint8).reshape(len(records), -1)

@@ -4,6 +4,7 @@ import json
 import pathlib
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -49,7 +50,8 @@ def sized(config: ConfigDict, workdir: pathlib.Path) -> ConfigDict:
         dataset = load_data(config.data)
         scaling = Scaling(dataset.levels, config.data.low, config.data.high)
         index = np.unique(np.linspace(0, len(dataset.train) - 1, min(len(dataset.train), LOOKED_AT)).astype(int))
-        data = np.asarray(scaling.to_model(datasets.gather(dataset.train, index)["x"]), np.float32)
+        raw = jnp.asarray(datasets.gather(dataset.train, index)["x"])
+        data = np.asarray(scaling.to_model(raw), np.float32)
         write_json(file, sizing.choose_sizes(data, len(dataset.train), sizing.machine(jax.devices())))
     config = config.copy_and_resolve_references()
     with config.unlocked():
