@@ -142,7 +142,6 @@ def test_networks_have_as_many_parameters_as_published(name):
         "edm/cifar10_cond_vp",
         "ncsnv2_paper/cifar10",
         "score_sde/ve/ffhq_256_ncsnpp_continuous",
-        "vdm_paper/cifar10",
     ],
 )
 def test_smoke_variants_train_and_sample(name, tmp_path):
@@ -154,6 +153,16 @@ def test_smoke_variants_train_and_sample(name, tmp_path):
     assert np.isfinite(losses[-1])
     with np.load(tmp_path / "samples.npz") as samples:
         assert samples["x"].shape == (config.sampling.count, *experiment.dataset.shape)
+
+
+@pytest.mark.parametrize(
+    "name", ["edm/imagenet_64_adm", "score_flow/vp/cifar10_ddpmpp_continuous", "vdm_paper/cifar10"]
+)
+def test_smoke_variants_of_other_kinds_build(name):
+    config = get_config(name, "smoke").lock()
+    experiment = OBJECTIVES[config.objective][0].from_config(config)
+    assert experiment.dataset.name == "generated"
+    assert experiment.dataset.shape == full_experiment(name).dataset.shape
 
 
 def test_unknown_variants_are_refused():
