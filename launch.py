@@ -16,6 +16,7 @@ MODES = (
     "evaluate",
     "guidance",
     "suggest",
+    "prepare",
     "export",
     "convert",
 )
@@ -26,6 +27,7 @@ HELP = f"""usage: python launch.py [--config=FILE[:smoke]] [--workdir=FOLDER] [-
   --workdir  folder for checkpoints, metrics and results  (runs/<name of the config>)
   --mode     {", ".join(MODES)}
                run         train, sample, score and write <workdir>/report/index.html
+               prepare     download the data, or decode and resize yours, once -> array_record files (docs/data.md)
                suggest     noise levels that suit the data      -> suggestion.json
                train       train, or go on from the newest checkpoint in the workdir
                fit         fit the sampler's steps to the model -> fitted_<solver>_<steps>.npz
@@ -75,12 +77,18 @@ def default_config(arguments: list[str]) -> str:
     return "pretrained" if found else "mnist"
 
 
+def default_workdir(config: pathlib.Path) -> pathlib.Path:
+    """Return runs/<the config's place in configs/>, runs/<its name> for one from elsewhere."""
+    place = config.relative_to("configs") if config.is_relative_to("configs") else pathlib.Path(config.name)
+    return pathlib.Path("runs") / place.with_suffix("")
+
+
 def main(argv: list[str]) -> int:
     if len(argv) > 1:
         return fail(f"unexpected argument {argv[1]!r}; options start with --, see --help")
     config, workdir, mode, source = (flags.FLAGS[name].value for name in ("config", "workdir", "mode", "source"))
     config_file = config_flags.get_config_filename(flags.FLAGS["config"])
-    workdir = pathlib.Path(workdir or pathlib.Path("runs") / pathlib.Path(config_file.split(":")[0]).stem)
+    workdir = pathlib.Path(workdir or default_workdir(pathlib.Path(config_file.split(":")[0])))
 
     import jax
 
@@ -99,6 +107,8 @@ def main(argv: list[str]) -> int:
     from sgm_jax.training import CheckpointMismatch, TrainingDiverged
 
     try:
+        if mode == "prepare":
+            return modes.prepare(config)
         modes.check_workdir(workdir)
         if config.compilation_cache:
             jax.config.update("jax_compilation_cache_dir", str(workdir / "cache"))
@@ -106,6 +116,7 @@ def main(argv: list[str]) -> int:
             if source is None:
                 return fail("--mode=convert needs --source=PATH")
             return stored.convert(source, flags.FLAGS.format, flags.FLAGS.source_config, workdir)
+        config = modes.sized(config, workdir)
         kind, tasks = choose("objective", config.objective, run.OBJECTIVES)
         task = choose(f"--mode for objective {config.objective!r}", mode, tasks)
         if mode in ("run", "train") and config.pretrained:

@@ -12,6 +12,7 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
     config.compilation_cache = True  # compiled programs are kept in the workdir
+    config.sizing = "none"  # data: fields that are None are sized to the data and the machine (configs/images.py)
     config.objective = "score"  # score, density, maximum_likelihood, vdm, classifier (see configs/)
 
     config.data = ConfigDict()
@@ -20,9 +21,11 @@ def get_config() -> ConfigDict:
     config.data.high = 1.0
     config.data.path = placeholder(str)
     config.data.size = placeholder(int)
+    config.data.category = placeholder(str)  # of lsun
     config.data.count = placeholder(int)
     config.data.stride = placeholder(int)
     config.data.channels = placeholder(int)
+    config.data.num_classes = placeholder(int)
     config.data.test_fraction = placeholder(float)
     config.data.dataset = placeholder(str)
     config.data.data_dir = placeholder(str)
@@ -30,6 +33,13 @@ def get_config() -> ConfigDict:
     config.data.test_split = placeholder(str)
     config.data.image_key = placeholder(str)
     config.data.label_key = placeholder(str)
+    config.data.labels = placeholder(str)  # of folder: a CSV file with columns file,label
+    config.data.filter = placeholder(str)  # of resizing: bicubic, bilinear, box, lanczos
+    config.data.corrupt = placeholder(str)  # fatal, skip
+    config.data.sha256 = placeholder(str)  # of a file that was downloaded by hand
+    config.data.cache = 2**30  # bytes that decoded examples may take to stay in memory
+    config.data.workers = 0  # processes that read and decode what does not
+    config.data.prefetch = 4  # batches read ahead
 
     config.sde = ConfigDict()
     config.sde.name = "vp"  # cosine, edm, learned_vp, rectified_flow, subvp, ve, vp
@@ -53,11 +63,12 @@ def get_config() -> ConfigDict:
     config.network.num_classes = placeholder(int)  # of a class-conditional model; the data need labels
 
     config.prediction = ConfigDict()
-    config.prediction.name = "noise"  # score, level_score, noise, denoised, velocity, flow, edm
+    # score, level_score, sigma_score, scaled_score, noise, step_noise, gamma_noise, denoised, velocity, flow, edm
+    config.prediction.name = "noise"
     config.prediction.sigma_data = placeholder(float)
     config.prediction.sigma_begin = placeholder(float)  # of level_score, the network's noise levels
     config.prediction.sigma_end = placeholder(float)
-    config.prediction.levels = placeholder(int)
+    config.prediction.levels = placeholder(int)  # and of step_noise
 
     config.matching = ConfigDict()
     config.matching.name = "denoising"  # denoising, implicit, sliced, sliced_vr, finite_difference: docs/objectives.md
@@ -95,9 +106,13 @@ def get_config() -> ConfigDict:
     config.train.steps = 100_000
     config.train.chain_steps = placeholder(int)  # of objective vdm: steps of a discrete chain, None for continuous time
     config.train.accumulate = 1  # slices a batch is worked through in
+    config.train.reduction = "half_mean"  # of the squared error over dimensions: mean, sum, half_mean, half_sum
+    config.train.dequantisation = "uniform"  # uniform, none
     config.train.ema_rate = 0.999
+    config.train.ema_warmup = "harmonic"  # harmonic, half_life, none
     config.train.label_dropout = 0.1  # share of labels withheld from a class-conditional network, for guidance
-    config.train.augmentation = "none"  # none, flip
+    config.train.augmentation = "none"  # none, flip, edm (with network.augment_labels = 9)
+    config.train.augment_probability = placeholder(float)  # of edm
     config.train.log_every = 50
     config.train.eval_every = 1000
     config.train.eval_examples = 512
@@ -185,7 +200,9 @@ def get_config() -> ConfigDict:
     config.inverse.count = 6  # images
     config.inverse.draws = 3  # restorations of each
     config.inverse.steps = 100
-    config.inverse.snr = 0.16  # of the Langevin corrector of replacement and projection
+    # Of annealed_langevin and projection: langevin, predictor_corrector; None for the method's own.
+    config.inverse.sampler = placeholder(str)
+    config.inverse.snr = 0.16  # of its Langevin steps
     config.inverse.corrector_steps = 1
     config.inverse.mask = placeholder(str)  # of inpaint: lower_half, right_half, box, random, free_form
     config.inverse.factor = placeholder(int)  # of super_resolution
@@ -210,3 +227,23 @@ def get_config() -> ConfigDict:
     config.inverse.iterations = placeholder(int)  # of moment_matching
     config.inverse.rate = placeholder(float)  # of annealed_langevin
     return config
+
+
+def shrink(config: ConfigDict) -> None:
+    """Make every expensive field small, as the `smoke` variants have it."""
+    config.network.channels = 8
+    config.network.multipliers = (1,)
+    config.train.steps = 40
+    config.train.batch_size = 32
+    config.train.log_every = 10
+    config.train.eval_every = 20
+    config.train.eval_examples = 64
+    config.train.checkpoint_every = 20
+    config.sampling.count = 32
+    config.sampling.batch_size = 32
+    config.sampling.steps = 8
+    config.likelihood.count = 8
+    config.likelihood.batch_size = 8
+    config.inverse.count = 4
+    config.inverse.draws = 1
+    config.inverse.steps = 10

@@ -10,6 +10,7 @@ References:
 from ml_collections import ConfigDict
 
 from configs.default import get_config as get_default
+from configs.default import shrink
 
 
 def get_config(variant: str = "full") -> ConfigDict:
@@ -53,20 +54,5 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.likelihood.data_scale = 0.6
 
     if variant == "smoke":
-        config.network.channels = 8
-        config.network.multipliers = (1,)
-        config.train.steps = 40
-        config.train.batch_size = 32
-        config.train.log_every = 10
-        config.train.eval_every = 20
-        config.train.eval_examples = 64
-        config.train.checkpoint_every = 20
-        config.sampling.count = 32
-        config.sampling.batch_size = 32
-        config.sampling.steps = 8
-        config.likelihood.count = 8
-        config.likelihood.batch_size = 8
-        config.inverse.count = 4
-        config.inverse.draws = 1
-        config.inverse.steps = 10
+        shrink(config)
     return config

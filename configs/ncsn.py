@@ -13,6 +13,7 @@ References:
 from ml_collections import ConfigDict
 
 from configs.default import get_config as get_default
+from configs.default import shrink as shrink_all
 
 
 def get_config(variant: str = "full") -> ConfigDict:
@@ -63,21 +64,15 @@ def levels(config: ConfigDict, sigma_max: float, count: int) -> None:
 
 def shrink(config: ConfigDict) -> None:
     """Make every expensive field small."""
+    shrink_all(config)
     config.network.channels = 4
     config.network.multipliers = (1, 2)
     config.network.dilations = (1, 1)
-    config.train.steps = 40
-    config.train.batch_size = 32
-    config.train.log_every = 10
-    config.train.eval_every = 20
-    config.train.eval_examples = 64
-    config.train.checkpoint_every = 20
     config.sampling.count = 16
     config.sampling.batch_size = 16
+    config.sampling.steps = config.times.levels
     config.likelihood.count = 4
     config.likelihood.batch_size = 4
     config.likelihood.rtol = 0.1
     config.likelihood.atol = 0.1
     config.inverse.count = 2
-    config.inverse.draws = 1
-    config.inverse.steps = 10

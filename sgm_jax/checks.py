@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from sgm_jax import data as datasets
 from sgm_jax import sampling
+from sgm_jax.augmentation import LABELS as AUGMENT_LABELS
 from sgm_jax.components import PROCESSES, SCHEDULE_FUNCTIONS, SPLITS, THRESHOLDS, make_divergence
 from sgm_jax.naming import choose, set_options
 from sgm_jax.samplers import make_solver
@@ -145,6 +146,15 @@ def check_guidance(config: ConfigDict, dataset: datasets.Dataset) -> None:
         )
     if label != "balanced" and not (type(label) is int and 0 <= label < classes):
         raise ValueError(f"sampling.label must be None, 'balanced' or a class in [0, {classes}), got {label!r}")
+
+
+def check_augmentation(config: ConfigDict, shape: tuple[int, ...]) -> None:
+    """Check that data and network suit the augmentation in training."""
+    name, labels = config.train.augmentation, config.network.get("augment_labels") or 0
+    if name != "none" and len(shape) != 3:
+        raise ValueError(f"train.augmentation {name!r} works on images [h, w, c], got data of shape {shape}")
+    if name == "edm" and labels != AUGMENT_LABELS:
+        raise ValueError(f"network.augment_labels must be {AUGMENT_LABELS} for train.augmentation 'edm', got {labels}")
 
 
 def check_inverse(config: ConfigDict, shape: tuple[int, ...]) -> None:

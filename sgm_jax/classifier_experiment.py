@@ -10,8 +10,9 @@ from ml_collections import ConfigDict
 
 from sgm_jax import data as datasets
 from sgm_jax import modes, stored
+from sgm_jax.augmentation import identity
 from sgm_jax.classification import NetworkClassifier, noisy_accuracy, noisy_cross_entropy
-from sgm_jax.components import identity, make_network
+from sgm_jax.components import make_network
 from sgm_jax.experiment import Experiment
 from sgm_jax.networks import WideResNet
 from sgm_jax.shapes import PRNGKey
@@ -56,7 +57,7 @@ class ClassifierExperiment(Experiment):
 
     def _loss(self, keys, classifier_fn, batch, augmentation):
         bins, augment, loss = keys
-        x0 = augmentation(augment, self.scaling.dequantise(bins, batch["x"]))
+        x0, _ = augmentation(augment, self.scaling.dequantise(bins, batch["x"]))
         return noisy_cross_entropy(loss, self.sde, classifier_fn, x0, batch["label"], times=self.times)
 
 

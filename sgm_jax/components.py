@@ -6,17 +6,18 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
 from ml_collections import ConfigDict
 
-from sgm_jax import objectives, sampling, sde
+from sgm_jax import augmentation, objectives, sampling, sde
+from sgm_jax import data as datasets
 from sgm_jax.divergence import DIVERGENCES, PROJECTIONS, AbstractDivergence
+from sgm_jax.labels import InterpolatedStep, LogLevel, Sigma
 from sgm_jax.learned_schedule import learned_vp
 from sgm_jax.naming import choose, construct
 from sgm_jax.networks import MLP, Conservative, DiT, UNet, VDMUNet, ncsn, ncsnv2, ncsnv2_deeper, ncsnv2_deepest
+from sgm_jax.scaling import Scaling
 from sgm_jax.score import PREDICTIONS as SCORE_PREDICTIONS
-from sgm_jax.score import level_score
-from sgm_jax.shapes import PRNGKey
+from sgm_jax.score import Labelled, Noise, Score, level_score
 
 SDES = {
     "cosine": sde.Cosine,
@@ -40,8 +41,27 @@ NETWORKS = {
     "vdm": VDMUNet,
 }
 DTYPES = {"bfloat16": jnp.bfloat16, "float32": jnp.float32}
-# The last one is of use only with the noise levels of its network, so it has no name outside a config.
-PREDICTIONS = SCORE_PREDICTIONS | {"level_score": level_score}
+
+
+def step_noise(levels: int = 1000) -> Labelled:
+    """Return the prediction of DDPM: the noise, of a network fed the number of the level, 0 that of the least noise.
+
+    Between two of the levels, which are those of the rates 0.1 and 20, it is fed a fraction.
+
+    References:
+        Ho, Jain, Abbeel, Denoising Diffusion Probabilistic Models, 2020, algorithm 1.
+    """
+    ascending = sampling.discrete_vp(sde.VP(), levels - 1, points=levels)[::-1]
+    return Labelled(Noise(), InterpolatedStep(tuple(ascending.tolist())))
+
+
+# Those added here feed the network a noise label of its own in place of the time, so they need no name outside configs.
+PREDICTIONS = SCORE_PREDICTIONS | {
+    "gamma_noise": lambda: Labelled(Noise(), LogLevel(2.0)),  # VDM's: the negative log signal-to-noise ratio
+    "level_score": level_score,
+    "sigma_score": lambda: Labelled(Score(), Sigma()),
+    "step_noise": step_noise,
+}
 
 
 def projected(form: Callable, slices: int, projection: str, **options: float) -> objectives.Matching:
@@ -87,6 +107,18 @@ QUANTILES = {
     "independent": objectives.independent_quantiles,
     "stratified": objectives.stratified_quantiles,
 }
+# What half the squared error of an example is multiplied by, given its number of dimensions.
+REDUCTIONS = {
+    "half_mean": lambda size: 1 / size,
+    "half_sum": lambda size: 1.0,
+    "mean": lambda size: 2 / size,
+    "sum": lambda size: 2.0,
+}
+# Where in its bin a raw integer is put in training.
+DEQUANTISATIONS = {
+    "none": lambda scaling, key, raw: scaling.to_model(raw),
+    "uniform": Scaling.dequantise,
+}
 PROCESSES = {"probability_flow": sampling.ProbabilityFlow, "reverse_sde": sampling.ReverseSDE}
 SCHEDULE_FUNCTIONS = {
     "discrete_ve": sampling.discrete_ve,
@@ -100,6 +132,8 @@ SCHEDULE_FUNCTIONS = {
     "uniform_time": sampling.uniform_time,
 }
 SPLITS = ("train", "test")
+# Fields of the `data` section that are not options of the data set it names.
+DATA_FIELDS = ("name", "low", "high", "cache", "workers", "prefetch")
 
 
 def level_times(quantiles: Callable, levels: int = 1000, schedule: str = "uniform_log_snr") -> objectives.LevelTimes:
@@ -119,18 +153,11 @@ TIMES = {
 THRESHOLDS = {"none": None, "static": sampling.StaticThreshold, "dynamic": sampling.DynamicThreshold}
 
 
-def identity(key: PRNGKey, x: Array) -> Array:
-    """Leave the data as they are."""
-    return x
-
-
-def flip_horizontally(key: PRNGKey, images: Array) -> Array:
-    """Mirror each image [b, h, w, c] left to right with probability one half."""
-    mirrored = jax.random.bernoulli(key, shape=(images.shape[0], 1, 1, 1))
-    return jnp.where(mirrored, images[:, :, ::-1], images)
-
-
-AUGMENTATIONS = {"none": identity, "flip": flip_horizontally}
+AUGMENTATIONS = {
+    "edm": augmentation.Geometric,
+    "flip": lambda: augmentation.flip_horizontally,
+    "none": lambda: augmentation.identity,
+}
 
 
 def build(what: str, section: Mapping[str, Any] | ConfigDict, table: Mapping[str, Callable], **options) -> Any:
@@ -153,6 +180,34 @@ def make_network(section: ConfigDict, table: Mapping[str, Callable], **options: 
     if section.get("dtype") is not None:
         options["dtype"] = choose("network.dtype", section.dtype, DTYPES)
     return build("network", section, table, **options)
+
+
+def data_options(section: ConfigDict) -> dict[str, Any]:
+    """Return the options of the data set that the config's `data` section names."""
+    return {name: value for name, value in section.items() if name not in DATA_FIELDS and value is not None}
+
+
+def load_data(section: ConfigDict) -> datasets.Dataset:
+    """Load the data that the config's `data` section names, to be kept in memory where they fit into `data.cache`.
+
+    Raises:
+        ValueError: if the name or an option is unknown, or the data are not prepared or not usable.
+    """
+    return datasets.cached(datasets.load(section.name, **data_options(section)), section.cache)
+
+
+def make_augmentation(section: ConfigDict) -> Callable:
+    """Construct the augmentation of the config's `train` section.
+
+    Raises:
+        ValueError: if its name is unknown, or it takes no `augment_probability` or not this one.
+    """
+    constructor = choose("train.augmentation", section.augmentation, AUGMENTATIONS)
+    return construct(
+        f"train.augmentation {section.augmentation!r}",
+        constructor,
+        {"augment_probability": section.augment_probability},
+    )
 
 
 def make_divergence(section: ConfigDict) -> AbstractDivergence:

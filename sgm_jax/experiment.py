@@ -9,12 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Int, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 from ml_collections import ConfigDict
 
 from sgm_jax import data as datasets
 from sgm_jax import guidance, sampling, sde
+from sgm_jax.augmentation import identity
 from sgm_jax.checks import (
+    check_augmentation,
     check_classes,
     check_guidance,
     check_inverse,
@@ -24,18 +26,20 @@ from sgm_jax.checks import (
     sampling_levels,
 )
 from sgm_jax.components import (
-    AUGMENTATIONS,
+    DEQUANTISATIONS,
     MATCHINGS,
     NETWORKS,
     PREDICTIONS,
     PROCESSES,
     QUANTILES,
+    REDUCTIONS,
     SDES,
     THRESHOLDS,
     TIMES,
     WEIGHTINGS,
     build,
-    identity,
+    load_data,
+    make_augmentation,
     make_network,
 )
 from sgm_jax.convert import Pretrained
@@ -45,6 +49,7 @@ from sgm_jax.scaling import Scaling
 from sgm_jax.score import AbstractPrediction, NetworkScore
 from sgm_jax.shapes import PRNGKey, ScoreFn
 from sgm_jax.training import PowerProfile, Safeguards, Schedule, TrainState, Watch, init_state, make_train_step
+from sgm_jax.training.averaging import WARMUPS
 from sgm_jax.training.optimizers import OPTIMIZERS, SCHEDULES, with_clipping
 
 
@@ -96,6 +101,9 @@ class Experiment:
             )
         if not 0 <= train.ema_rate < 1:
             raise ValueError(f"train.ema_rate must be in [0, 1), got {train.ema_rate}")
+        choose("train.ema_warmup", train.ema_warmup, WARMUPS)
+        choose("train.dequantisation", train.dequantisation, DEQUANTISATIONS)
+        choose("train.reduction", train.reduction, REDUCTIONS)
         if not 0 <= train.label_dropout <= 1:
             raise ValueError(f"train.label_dropout must be in [0, 1], got {train.label_dropout}")
         check_parallel(config, cls.coupled)
@@ -124,7 +132,7 @@ class Experiment:
             matching=build("matching", config.matching, cls.matchings),
             weighting=build("weighting", config.weighting, WEIGHTINGS),
             times=build("times", times, TIMES),
-            augmentation=choose("train.augmentation", train.augmentation, AUGMENTATIONS),
+            augmentation=make_augmentation(train),
         )
         # What the times would say of the SDE in training they say now.
         jax.eval_shape(lambda key: parts["times"](key, parts["sde"], 1), jax.random.key(0))
@@ -133,16 +141,15 @@ class Experiment:
             config = config.copy_and_resolve_references()
             config.network.num_classes = getattr(pretrained.network, "num_classes", 0)
         check_sampling(config, parts["sde"])
-        options = {k: v for k, v in config.data.items() if k not in ("name", "low", "high") and v is not None}
         if pretrained is None:
-            dataset = datasets.load(config.data.name, **options)
+            dataset = load_data(config.data)
             network = cls.make_network(config, dataset)
             scaling = Scaling(dataset.levels, config.data.low, config.data.high)
         else:
             network, scaling = pretrained.network, pretrained.scaling
             dataset = datasets.absent(pretrained.shape, scaling.levels)
             if config.data.name != dataset.name:
-                dataset = datasets.load(config.data.name, **options)
+                dataset = load_data(config.data)
             if (dataset.shape, dataset.levels) != (pretrained.shape, scaling.levels):
                 raise ValueError(
                     f"data must have the network's shape {pretrained.shape} and {scaling.levels} levels, got "
@@ -172,6 +179,7 @@ class Experiment:
         """
         check_rank(config.network.name, dataset.shape)
         check_classes(config, dataset)
+        check_augmentation(config, dataset.shape)
         return make_network(config.network, NETWORKS)
 
     def init(self) -> TrainState:
@@ -201,10 +209,15 @@ class Experiment:
         x: Array,
         label: Int[Array, " b"] | None = None,
         dropout_key: PRNGKey | None = None,
+        augment: Float[Array, "b m"] | None = None,
     ) -> Array:
-        """Evaluate the network; with a `dropout_key` as in training, without as in use."""
-        training = {} if dropout_key is None else {"deterministic": False, "rngs": {"dropout": dropout_key}}
-        return self.network.apply({"params": params}, noise_label, x, label, **training)
+        """Evaluate the network; with a `dropout_key` as in training, without as in use.
+
+        `augment` are the labels of an augmentation, which not every network takes; None for "not augmented".
+        """
+        options = {} if dropout_key is None else {"deterministic": False, "rngs": {"dropout": dropout_key}}
+        options |= {} if augment is None else {"augment": augment}
+        return self.network.apply({"params": params}, noise_label, x, label, **options)
 
     def trained(self, params: PyTree) -> tuple["Experiment", PyTree]:
         """Return the experiment of a trained network and the network's parameters, of the parameters in training.
@@ -223,7 +236,7 @@ class Experiment:
         return functools.partial(self.apply)
 
     def loss(self, key: PRNGKey, params: PyTree, batch: dict[str, Array]) -> Array:
-        """Return the training loss of each example [b], per dimension."""
+        """Return the training loss of each example [b], per dimension or as `train.reduction` says."""
         dropout_key, *keys = jax.random.split(key, 4)
         label = self.drop_labels(jax.random.fold_in(dropout_key, 0), self.labels(batch))
         network = functools.partial(self.apply, params, label=label, dropout_key=dropout_key)
@@ -251,8 +264,11 @@ class Experiment:
 
     def _loss(self, keys, network, batch, augmentation):
         bins, augment, loss = keys
-        x0 = augmentation(augment, self.scaling.dequantise(bins, batch["x"]))
-        return self.objective(loss, NetworkScore(self.sde, self.prediction, network), x0) / x0[0].size
+        dequantise = DEQUANTISATIONS[self.config.train.dequantisation]
+        x0, augment = augmentation(augment, dequantise(self.scaling, bins, batch["x"]))
+        network = functools.partial(network, augment=augment)
+        losses = self.objective(loss, NetworkScore(self.sde, self.prediction, network), x0)
+        return REDUCTIONS[self.config.train.reduction](x0[0].size) * losses
 
     def objective(self, key: PRNGKey, score_fn: ScoreFn, x0: Array) -> Array:
         """Return the config's form of score matching [b] for data `x0` [b, ...]."""
@@ -266,6 +282,7 @@ class Experiment:
             self.optimizer,
             seed=self.config.seed,
             ema_rate=train.ema_rate,
+            ema_warmup=WARMUPS[train.ema_warmup],
             accumulate=train.accumulate,
             profiles=self.profiles,
         )

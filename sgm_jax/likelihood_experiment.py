@@ -1,6 +1,7 @@
 """Experiments trained for their likelihood: `config.objective = "vdm"` and `"maximum_likelihood"`."""
 
 import dataclasses
+import functools
 import pathlib
 from typing import Any, ClassVar
 
@@ -70,7 +71,8 @@ class VariationalExperiment(Experiment):
 
     def _loss(self, keys, network, batch, augmentation):
         _, augment, loss = keys
-        x0 = augmentation(augment, self.scaling.to_model(jnp.asarray(batch["x"])))
+        x0, augment = augmentation(augment, self.scaling.to_model(jnp.asarray(batch["x"])))
+        network = functools.partial(network, augment=augment)
         score_of = lambda sde: NetworkScore(sde, self.prediction, network)
         steps = self.config.train.chain_steps
         if steps is None:
@@ -119,9 +121,9 @@ class MaximumLikelihoodExperiment(Experiment):
     def _loss(self, keys, network, batch, augmentation):
         bins, augment, loss = keys
         section = self.config.likelihood
-        x = augmentation(augment, self.scaling.dequantise(bins, batch["x"]))
+        x, augment = augmentation(augment, self.scaling.dequantise(bins, batch["x"]))
         # Parameters as leaves, for the solver to differentiate.
-        network = jax.tree_util.Partial(network.func, *network.args, **network.keywords)
+        network = jax.tree_util.Partial(network.func, *network.args, **network.keywords, augment=augment)
         nats = objectives.maximum_likelihood(
             loss,
             self.sde,

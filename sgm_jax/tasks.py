@@ -11,13 +11,13 @@ from ml_collections import ConfigDict
 
 from sgm_jax import inverse
 from sgm_jax.naming import choose, unknown
-from sgm_jax.sampling import Langevin, PredictorCorrector
+from sgm_jax.sampling import Hold, Langevin, PredictorCorrector, langevin_levels
 from sgm_jax.shapes import PRNGKey
 
 Shape = tuple[int, ...]
 
 # What is not an option of a task or a method.
-COMMON = ("task", "method", "noise_std", "count", "draws", "steps", "input", "snr", "corrector_steps")
+COMMON = ("task", "method", "noise_std", "count", "draws", "steps", "input", "sampler", "snr", "corrector_steps")
 
 # Tasks: (key, shape, noise_std, **options) -> operator for images [h, w, c].
 
@@ -126,6 +126,12 @@ METHODS = {
     "twisted": lambda prior_std=1.0: inverse.TwistedDiffusion(inverse.PiGDM(prior_std)),
 }
 
+# Options of `inverse.solve` for methods that leave open how the noise is lowered, given the Langevin steps at a level.
+SAMPLERS = {
+    "langevin": lambda corrector: dict(solver=PredictorCorrector(Hold(), corrector), schedule=langevin_levels),
+    "predictor_corrector": lambda corrector: dict(solver=PredictorCorrector(corrector=corrector)),
+}
+
 
 def make_problem(key: PRNGKey, section: ConfigDict, shape: Shape) -> tuple[inverse.AbstractOperator, dict[str, Any]]:
     """Return the operator that the section names, and the options of `inverse.solve`.
@@ -152,8 +158,14 @@ def make_problem(key: PRNGKey, section: ConfigDict, shape: Shape) -> tuple[inver
         needed = chosen.needs.__name__.removeprefix("Abstract").lower()
         raise ValueError(f"inverse.method {section.method!r} needs a {needed} task, got {section.task!r}")
     options = dict(method=chosen, samples=section.draws, steps=section.steps)
-    if isinstance(chosen, inverse.Projection):
-        options["solver"] = PredictorCorrector(corrector=Langevin(section.snr, section.corrector_steps))
+    sampler = section.sampler
+    if sampler is not None and not isinstance(chosen, inverse.AnnealedLangevin | inverse.Projection):
+        raise ValueError(f"inverse.sampler needs method 'annealed_langevin' or 'projection', got {section.method!r}")
+    if sampler is None and isinstance(chosen, inverse.Projection):
+        sampler = "predictor_corrector"
+    if sampler is not None:
+        corrector = Langevin(section.snr, section.corrector_steps)
+        options |= choose("inverse.sampler", sampler, SAMPLERS)(corrector)
     return operator, options
 
 

@@ -1,5 +1,7 @@
 """What a config names, built and tried without a launcher."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,3 +31,34 @@ def test_a_network_fed_the_index_of_the_level_trains(name, options):
     value, gradient = compiled(params)
     assert np.isfinite(value) and value > 0
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+
+
+class Watched:
+    """A network that answers with zeros and keeps what it was told of the augmentation."""
+
+    def apply(self, variables, noise_label, x, label, augment=None, **options):
+        self.augment = augment
+        return jnp.zeros_like(x)
+
+
+def test_augmentation_labels_reach_the_network_in_training_alone():
+    config = get_config("smoke")
+    config.data.name = "digits"
+    config.train.augmentation, config.train.augment_probability = "edm", 0.9
+    with pytest.raises(ValueError, match="network.augment_labels must be 9 for train.augmentation 'edm', got 0"):
+        Experiment.from_config(config)
+    config.network.augment_labels = 9
+    network = Watched()
+    experiment = dataclasses.replace(Experiment.from_config(config), network=network)
+    batch = {"x": jnp.ones((6, *experiment.dataset.shape), jnp.uint8)}
+    jax.eval_shape(experiment.loss, jax.random.key(0), {}, batch)
+    assert network.augment.shape == (6, 9)
+    jax.eval_shape(experiment.held_out_loss, jax.random.key(0), {}, batch)
+    assert network.augment is None
+
+
+def test_flips_take_no_probability():
+    config = get_config("smoke")
+    config.data.name, config.train.augmentation, config.train.augment_probability = "digits", "flip", 0.5
+    with pytest.raises(ValueError, match="options of train.augmentation 'flip'"):
+        Experiment.from_config(config)

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from launch import default_workdir
+
 ROOT = pathlib.Path(__file__).parents[1]
 SMOKE = "--config=configs/mnist.py:smoke"
 
@@ -108,6 +110,18 @@ def test_noise_levels_are_suggested_for_the_data(tmp_path):
     assert f"{found['sigma_max']:.4g}" in result.stdout
 
 
+@pytest.mark.parametrize(
+    ("config", "workdir"),
+    [
+        ("configs/mnist.py", "runs/mnist"),
+        ("configs/score_sde/vp/ddpm/cifar10.py", "runs/score_sde/vp/ddpm/cifar10"),
+        ("/elsewhere/own.py", "runs/own"),
+    ],
+)
+def test_runs_of_configs_with_the_same_name_have_folders_of_their_own(config, workdir):
+    assert default_workdir(pathlib.Path(config)) == pathlib.Path(workdir)
+
+
 def test_help_is_short_and_complete():
     result = launch("--help")
     assert result.returncode == 0 and len(result.stdout.splitlines()) < 30
@@ -178,6 +192,26 @@ def test_checkpoints_are_converted_and_sampled(tmp_path):
     assert result.returncode == 0, result.stderr
     samples = np.load(tmp_path / "run" / "samples.npz")["x"]
     assert samples.shape == (2, 16, 16, 3) and samples.dtype == np.uint8
+
+
+@pytest.mark.slow
+def test_own_images_are_prepared_sized_and_trained_on(tmp_path):
+    images = folder(tmp_path, [20] * 40)
+    options = [f"--config.data.{name}" for name in (f"path={images}", "size=8", f"data_dir={tmp_path}", "name=folder")]
+    options += ["--config=configs/images.py:smoke", f"--workdir={tmp_path / 'run'}"]
+    assert "--mode=prepare" in complaint(*options, "--mode=train")
+    result = launch(*options, "--mode=prepare")
+    assert "36 and 4 examples of shape (8, 8, 3)" in result.stdout, result.stderr
+    result = launch(*options, "--mode=train", "--config.train.steps=3", "--config.data.workers=1")
+    assert result.returncode == 0, result.stderr
+    sizes = json.loads((tmp_path / "run" / "sizing.json").read_text())
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["sde"]["t_max"] == sizes["sde.t_max"] and config["train"]["batch_size"] == 32
+    assert config["train"]["steps"] == 3 and config["network"]["channels"] == 8
+
+
+def test_unknown_data_sets_cannot_be_prepared(tmp_path):
+    assert "did you mean 'cifar10'" in complaint("--mode=prepare", "--config.data.name=cifar", f"--workdir={tmp_path}")
 
 
 @pytest.mark.slow

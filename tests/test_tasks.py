@@ -7,6 +7,7 @@ import pytest
 
 from configs.default import get_config
 from sgm_jax import inverse
+from sgm_jax.sampling import Hold, Langevin, PredictorCorrector, langevin_levels
 from sgm_jax.tasks import METHODS, TASKS, make_problem, measure, shown, with_singular_vectors
 
 
@@ -54,12 +55,25 @@ def test_every_method_suits_a_task_whose_singular_vectors_can_be_found(method):
         (dict(task="super_resolution", factor=3), "factor"),
         (dict(task="compressed_sensing", share=0.0), "inverse.share must lie between 1 / 64 and 1, got 0.0"),
         (dict(noise_std=-1.0), "noise_std must be finite and at least 0, got -1.0"),
+        (dict(method="dps", sampler="langevin"), "inverse.sampler needs method .*, got 'dps'"),
+        (dict(method="projection", sampler="langvin"), "'langvin'; did you mean 'langevin'"),
         (dict(method="dps", scale=-1.0), "scale must be >= 0, got -1.0"),
     ],
 )
 def test_bad_problems_are_refused(changes, match):
     with pytest.raises(ValueError, match=match):
         problem(**changes)
+
+
+@pytest.mark.parametrize("method", ["annealed_langevin", "projection"])
+def test_a_sampler_takes_the_langevin_steps_that_the_config_asks_for(method):
+    section = dict(method=method, snr=0.25, corrector_steps=3)
+    corrector = Langevin(snr=0.25, steps=3)
+    _, langevin = problem(sampler="langevin", **section)
+    assert langevin["solver"] == PredictorCorrector(Hold(), corrector)
+    assert langevin["schedule"] is langevin_levels
+    _, both = problem(sampler="predictor_corrector", **section)
+    assert both["solver"] == PredictorCorrector(corrector=corrector)
 
 
 def test_a_known_decomposition_is_left_alone():

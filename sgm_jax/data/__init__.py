@@ -1,18 +1,26 @@
 """Data: datasets by name, and batches of them."""
 
-from sgm_jax.data import catalogue, embedded, files, phantoms, toy
-from sgm_jax.data.dataset import ArraySource, Dataset, Source, absent, gather
+import pathlib
+
+from sgm_jax.data import arrays, catalogue, embedded, generated, hub, images, medical, named, phantoms, toy
+from sgm_jax.data.cache import Cached, cached
+from sgm_jax.data.dataset import ArraySource, BrokenExample, Dataset, Source, absent, gather
 from sgm_jax.data.pipeline import training_batches
+from sgm_jax.data.records import Prepared
 from sgm_jax.naming import choose, construct
 
 DATASETS = {
-    "arrays": files.arrays,
+    "arrays": arrays.arrays,
     "digits": embedded.digits,
-    "folder": files.folder,
+    "folder": images.folder,
+    "generated": generated.generated,
+    "huggingface": hub.huggingface,
+    "medical": medical.medical,
     "mnist": embedded.mnist,
     "patches": embedded.patches,
     "phantoms": phantoms.phantoms,
     "tfds": catalogue.tfds,
+    **named.NAMED,
     **toy.DENSITIES,
 }
 
@@ -25,9 +33,47 @@ def load(name: str, **options) -> Dataset:
         **options: of the function of that name; None leaves an option at its default.
 
     Raises:
-        ValueError: if the name or an option is unknown, or the data are not usable.
+        ValueError: if the name or an option is unknown, or the data are not prepared or not usable.
     """
+    found = _find(name, options)
+    return found if isinstance(found, Dataset) else found.load()
+
+
+def prepare(name: str, **options) -> pathlib.Path | None:
+    """Download a dataset where it needs that, and write it as array_record files.
+
+    A preparation that was killed goes on where it was, and leaves nothing that looks whole.
+
+    Args:
+        name: one of `DATASETS`.
+        **options: of the function of that name; None leaves an option at its default.
+
+    Returns:
+        The folder of the files; None for data that are read as they are.
+
+    Raises:
+        ValueError: if the name or an option is unknown, or the data cannot be had or are not usable.
+    """
+    found = _find(name, options)
+    return None if isinstance(found, Dataset) else found.prepare()
+
+
+def _find(name: str, options: dict) -> Dataset | Prepared | catalogue.Catalogued:
     return construct(f"data {name!r}", choose("data.name", name, DATASETS), options)
 
 
-__all__ = ["DATASETS", "ArraySource", "Dataset", "Source", "absent", "gather", "load", "training_batches"]
+__all__ = [
+    "DATASETS",
+    "ArraySource",
+    "BrokenExample",
+    "Cached",
+    "Dataset",
+    "Prepared",
+    "Source",
+    "absent",
+    "cached",
+    "gather",
+    "load",
+    "prepare",
+    "training_batches",
+]

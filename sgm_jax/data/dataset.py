@@ -10,6 +10,10 @@ from jaxtyping import Int, Shaped
 Example = dict[str, Any]
 
 
+class BrokenExample(ValueError):
+    """An example cannot be read; the message names it."""
+
+
 @runtime_checkable
 class Source(Protocol):
     """Random access to examples, dicts of `x` [h, w, c] or [d] and, where there are labels, an integer `label`."""
@@ -17,6 +21,15 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Example: ...
+
+
+@runtime_checkable
+class BatchedSource(Source, Protocol):
+    """A source that reads many examples faster than one by one."""
+
+    def take(self, indices: Any) -> Example:
+        """Return a batch for an array of indices."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +84,7 @@ def absent(shape: tuple[int, ...], levels: int | None) -> Dataset:
 
 def gather(source: Source, indices: Sequence[int] | range | Int[np.ndarray, " b"]) -> dict[str, np.ndarray]:
     """Return the examples at `indices` as one batch: `x` [b, ...] and, where there are labels, `label` [b]."""
-    if isinstance(source, ArraySource):
+    if isinstance(source, BatchedSource):
         return source.take(np.asarray(indices))
     examples = [source[int(index)] for index in indices]
     return {name: np.stack([np.asarray(example[name]) for example in examples]) for name in examples[0]}

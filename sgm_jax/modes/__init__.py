@@ -14,6 +14,8 @@ from sgm_jax.modes.likelihood import measure_likelihood as measure_likelihood
 from sgm_jax.modes.likelihood import save_likelihood as save_likelihood
 from sgm_jax.modes.likelihood import summarise as summarise
 from sgm_jax.modes.planning import suggest as suggest
+from sgm_jax.modes.preparation import prepare as prepare
+from sgm_jax.modes.preparation import sized as sized
 from sgm_jax.modes.sampling import beside_data as beside_data
 from sgm_jax.modes.sampling import draw as draw
 from sgm_jax.modes.sampling import fit as fit

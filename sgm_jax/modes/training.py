@@ -29,8 +29,14 @@ def train_to_end(experiment: Experiment, workdir: pathlib.Path) -> Outcome:
     first_host, mesh = jax.process_index() == 0, training_mesh(config)
     if first_host:
         write_json(workdir / "config.json", config.to_dict())
-    rows = parallel.host_rows(mesh, config.train.batch_size)
-    batches = datasets.training_batches(experiment.dataset.train, config.train.batch_size, seed=config.seed, rows=rows)
+    batches = datasets.training_batches(
+        experiment.dataset.train,
+        config.train.batch_size,
+        seed=config.seed,
+        rows=parallel.host_rows(mesh, config.train.batch_size),
+        workers=config.data.workers,
+        prefetch=config.data.prefetch,
+    )
     held_out = parallel.spread(held_out_batch(experiment, config.train.eval_examples), mesh)
     # The same noise and times at every evaluation, so that the curve shows the network alone.
     held_out_loss = jax.jit(

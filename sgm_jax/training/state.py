@@ -12,6 +12,7 @@ from jaxtyping import Array, PyTree
 
 from sgm_jax.partial_batch import part_key
 from sgm_jax.shapes import PRNGKey
+from sgm_jax.training.averaging import harmonic
 
 Batch = dict[str, Array | np.ndarray]
 Loss = Callable[[PRNGKey, PyTree, Batch], Array]
@@ -56,22 +57,21 @@ def make_train_step(
     *,
     seed: int,
     ema_rate: float,
+    ema_warmup: Callable[[float, Array], Array] = harmonic,
     accumulate: int = 1,
     profiles: Sequence[Callable[[Array], Array]] = (),
 ) -> TrainStep:
     """Make the pure function `train_step(state, batch) -> (state, metrics)`.
 
-    A step whose loss or gradient is not finite counts, but changes nothing else.
-
-    The moving average warms up as `min(ema_rate, (1 + step) / (10 + step))`, so that it forgets the initialisation
-    however short the run. What is drawn for an example is a function of seed, step and the example's place in the
-    batch, in however many parts the batch is worked through.
+    A step whose loss or gradient is not finite counts, but changes nothing else. What is drawn for an example is a
+    function of seed, step and the example's place in the batch, in however many parts the batch is worked through.
 
     Args:
         loss_fn: `loss_fn(key, params, batch) -> losses` [b]; what it draws has the batch as its leading axis.
         optimizer: an optax optimiser.
         seed: seed of every draw in training.
         ema_rate: decay of the moving average a step; 0 keeps no average.
+        ema_warmup: how the decay rises to that, a function of it and the step's number: see `averaging`.
         accumulate: number of slices the batch is worked through in, with one update at the end.
         profiles: decays `step -> rate` of the state's further averages, see `posthoc`.
 
@@ -109,9 +109,8 @@ def make_train_step(
             loss, grads = in_parts(gradients, state.params, key, batch, axis_name)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        rate = jnp.minimum(ema_rate, (1 + state.step) / (10 + state.step))
         averages = (state.ema_params, *state.profiles)
-        rates = (rate, *(profile(state.step) for profile in profiles))
+        rates = (ema_warmup(ema_rate, state.step), *(profile(state.step) for profile in profiles))
         averages = tuple(average(old, params, rate) for old, rate in zip(averages, rates, strict=True))
         metrics = {"loss": loss, "gradient_norm": optax.tree.norm(grads)}
         good = jnp.isfinite(loss) & jnp.isfinite(metrics["gradient_norm"])

@@ -1,0 +1,23 @@
+"""NCSN on CelebA at 64 x 64.
+
+    python launch.py --config=configs/score_sde/ve/ncsn/celeba.py
+
+Published: no figure.
+Needs: the data `celeba` (docs/data.md).
+
+References:
+    Song et al., Score-Based Generative Modeling through Stochastic Differential Equations, 2021, appendix H.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.score_sde import common
+from configs.variants import finish
+
+
+def get_config(variant: str = "full") -> ConfigDict:
+    config = common.celeba()
+    common.ncsn(config, levels=10)
+    common.langevin(config, sigma_max=1.0, levels=10, snr=0.316, corrector_steps=100)
+    config.train.ema_rate = 0.0
+    return finish(config, variant)

@@ -1,0 +1,22 @@
+"""NCSN++ on CIFAR-10, with DDPM's thousand levels and the reverse-diffusion predictor.
+
+    python launch.py --config=configs/score_sde/vp/cifar10_ncsnpp.py
+
+Published: no figure.
+Needs: the data `cifar10` (docs/data.md).
+
+References:
+    Song et al., Score-Based Generative Modeling through Stochastic Differential Equations, 2021, appendix H.
+"""
+
+from ml_collections import ConfigDict
+
+from configs.score_sde import common
+from configs.variants import finish
+
+
+def get_config(variant: str = "full") -> ConfigDict:
+    config = common.cifar10()
+    common.ncsnpp(config)
+    common.vp_levels(config, predictor="reverse_diffusion")
+    return finish(config, variant)

@@ -1,0 +1,86 @@
+"""The two variants of every experiment of a paper: `full`, and `smoke`, a tiny network on generated data."""
+
+from ml_collections import ConfigDict
+
+from configs.default import get_config as get_default
+from configs.default import shrink
+
+# Height and channels of data that have one size alone.
+SIZES = {"cifar10": (32, 3), "full_mnist": (28, 1)}
+
+
+def finish(config: ConfigDict, variant: str, *, channels: int = 3) -> ConfigDict:
+    """Return the `full` config as it is, or its `smoke` variant: two training steps, and data that need no download.
+
+    Args:
+        config: the full config.
+        variant: full or smoke.
+        channels: channels of images whose size is an option of the data.
+
+    Raises:
+        ValueError: if the variant is another.
+    """
+    if variant not in ("full", "smoke"):
+        raise ValueError(f"the variants are full and smoke, got {variant!r}")
+    if variant == "smoke":
+        steps = config.sampling.steps
+        generate(config, *SIZES.get(config.data.name, (config.data.size, channels)))
+        shrink(config)
+        NETWORKS[config.network.name](config)
+        # DDPM's chain exists for more than 20 steps; adaptive steps have no number.
+        config.sampling.steps = None if steps is None else 24 if config.sde.name == "vp" else 4
+        if steps is None:
+            config.sampling.rtol = config.sampling.atol = 0.1
+        config.optimizer.warmup = 1
+        config.train.steps = 2
+        config.train.batch_size = 4
+        config.train.log_every = 1
+        config.train.eval_every = 2
+        config.train.eval_examples = 4
+        config.train.checkpoint_every = 2
+        config.sampling.count = 2
+        config.sampling.batch_size = 2
+        config.likelihood.count = 2
+        config.likelihood.batch_size = 2
+        config.likelihood.repeats = 1
+        config.likelihood.rtol = config.likelihood.atol = 0.1
+        config.inverse.count = 1
+    return config
+
+
+def generate(config: ConfigDict, size: int, channels: int) -> None:
+    """Put generated images of the same shape and classes in the place of the data."""
+    low, high = config.data.low, config.data.high
+    config.data = get_default().data
+    config.data.low, config.data.high = low, high
+    config.data.name = "generated"
+    config.data.size = size
+    config.data.channels = channels
+    config.data.count = 16
+    config.data.num_classes = config.network.get("num_classes")
+
+
+def _unet(config):
+    config.network.multipliers = (1, 1)
+    config.network.blocks = 1
+    config.network.attention = ()
+    config.network.patch = max(config.data.size // 8, 1)  # so that images of every size cost the same
+    if "head_channels" in config.network:
+        config.network.head_channels = 8
+
+
+def _refinenet(config):
+    config.network.channels = 4
+    config.network.multipliers = (1, 2)
+    config.network.dilations = (1, 1)
+    config.sampling.corrector_steps = 1
+
+
+def _vdm(config):
+    del config.network.multipliers  # which all other networks have
+    config.network.layers = 1
+
+
+NETWORKS = {"unet": _unet, "vdm": _vdm} | dict.fromkeys(
+    ("ncsn", "ncsnv2", "ncsnv2_deeper", "ncsnv2_deepest"), _refinenet
+)
