@@ -189,7 +189,9 @@ def test_own_images_are_prepared_sized_and_trained_on(tmp_path):
     assert "--mode=prepare" in complaint(*options, "--mode=train")
     result = launch(*options, "--mode=prepare")
     assert "36 and 4 examples of shape (8, 8, 3)" in result.stdout, result.stderr
-    result = launch(*options, "--mode=train", "--config.train.steps=3", "--config.data.workers=1")
+    result = launch(
+        *options, "--mode=train", "--config.train.steps=3", "--config.data.workers=1", "--config.data.cache=0"
+    )
     assert result.returncode == 0, result.stderr
     sizes = json.loads((tmp_path / "run" / "sizing.json").read_text())
     config = json.loads((tmp_path / "run" / "config.json").read_text())
