@@ -16,6 +16,7 @@ from array_record.python import array_record_module
 from array_record.python.array_record_data_source import ArrayRecordDataSource
 
 from sgm_jax.data.dataset import BrokenExample, Dataset, Example, Source
+from sgm_jax.naming import choose
 
 INDEX, ORIGIN = "dataset.json", "origin.json"
 SHARD = 4096  # examples a file
@@ -81,6 +82,9 @@ class Prepared:
     examples: Callable[[], Dataset]
     fetch: Callable[[], Any] = lambda: None
     corrupt: str = "fatal"
+
+    def __post_init__(self):
+        choose("corrupt", self.corrupt, dict.fromkeys(CORRUPT))
 
     def load(self) -> Dataset:
         """Return the prepared data.

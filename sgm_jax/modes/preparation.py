@@ -43,7 +43,8 @@ def sized(config: ConfigDict, workdir: pathlib.Path) -> ConfigDict:
     Raises:
         ValueError: if the data are not usable, or do not tell their scale.
     """
-    if choose("sizing", config.sizing, dict.fromkeys(("none", "data"))) == "none":
+    choose("sizing", config.sizing, dict.fromkeys(("none", "data")))
+    if config.sizing == "none":
         return config
     file = pathlib.Path(workdir) / "sizing.json"
     if not file.is_file():
