@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from sgm_jax import data as datasets
 from sgm_jax import guidance, sampling, sde
-from sgm_jax.checks import check_inverse, check_labels, check_rank, check_sampling, sampling_levels
+from sgm_jax.checks import check_evaluation, check_inverse, check_labels, check_rank, check_sampling, sampling_levels
 from sgm_jax.components import (
     AUGMENTATIONS,
     MATCHINGS,
@@ -106,6 +106,7 @@ class Experiment:
             config = config.copy_and_resolve_references()
             config.network.num_classes = getattr(pretrained.network, "num_classes", 0)
         check_sampling(config, parts["sde"])
+        check_evaluation(config)
         options = {k: v for k, v in config.data.items() if k not in ("name", "low", "high") and v is not None}
         if pretrained is None:
             dataset = datasets.load(config.data.name, **options)

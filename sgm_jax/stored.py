@@ -13,18 +13,38 @@ from sgm_jax.experiment import Experiment
 from sgm_jax.training import Checkpoints
 
 
-def parameters(experiment: Experiment, workdir: pathlib.Path) -> Any:
-    """Return the averaged parameters of the newest checkpoint in `workdir`, or those of a stored network."""
+def parameters(experiment: Experiment, workdir: pathlib.Path, step: int | None = None) -> Any:
+    """Return the averaged parameters of a checkpoint in `workdir`, or those of a stored network.
+
+    Args:
+        experiment: what was trained.
+        workdir: the run's folder.
+        step: of the checkpoint, the newest unless given.
+    """
     network = find(experiment.config, workdir)
     if network is not None:
         return network.params
     with Checkpoints(workdir) as checkpoints:
-        return checkpoints.restore(jax.eval_shape(experiment.init))[0].ema_params
+        return checkpoints.restore(jax.eval_shape(experiment.init), step)[0].ema_params
 
 
-def trained(experiment: Experiment, workdir: pathlib.Path) -> tuple[Experiment, Any]:
+def checkpoint_steps(config: ConfigDict, workdir: pathlib.Path) -> list[int | None]:
+    """Return the steps of all checkpoints in `workdir`, from the oldest; `[None]` for a stored network.
+
+    Raises:
+        FileNotFoundError: if there is neither.
+    """
+    if find(config, workdir) is not None:
+        return [None]
+    with Checkpoints(workdir) as checkpoints:
+        if not checkpoints.steps:
+            raise FileNotFoundError(f"no checkpoint in {workdir}")
+        return list(checkpoints.steps)
+
+
+def trained(experiment: Experiment, workdir: pathlib.Path, step: int | None = None) -> tuple[Experiment, Any]:
     """Return the experiment with all that training changed, and the network's parameters: what modes work with."""
-    params = parameters(experiment, workdir)
+    params = parameters(experiment, workdir, step)
     return (experiment, params) if find(experiment.config, workdir) is not None else experiment.trained(params)
 
 

@@ -42,3 +42,11 @@ def images(count, seed=0, size=32):
         (count, size, size, 3)
     )
     return np.clip(fine, 0, 255).astype(np.uint8)
+
+
+def features():
+    """Return features of samples [60, 8] and of data [50, 8], and logits of samples [60, 5]."""
+    generator = np.random.default_rng(7)
+    samples = generator.standard_normal((60, 8)) * np.linspace(0.5, 2, 8) + 0.3
+    data, logits = generator.standard_normal((50, 8)), 2 * generator.standard_normal((60, 5))
+    return tuple(x.astype(np.float32) for x in (samples, data, logits))

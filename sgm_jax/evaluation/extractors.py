@@ -42,12 +42,12 @@ class Extractor:
     def blocks(self, images: Shaped[np.ndarray, "n h w c"]) -> Iterator[dict[str, Float[np.ndarray, "b _"]]]:
         """Yield the features of images, `batch_size` at a time."""
         devices = jax.device_count()
-        size = -(-min(self.batch_size, len(images)) // devices) * devices
+        size = -(-self.batch_size // devices) * devices
         mesh = jax.make_mesh((devices,), ("data",), axis_types=(AxisType.Auto,))
         sharding = NamedSharding(mesh, PartitionSpec("data"))
         for start in range(0, len(images), size):
             part = images[start : start + size]
-            # Batches of one size compile once; the last is filled up and cut again.
+            # Batches of one size compile once; a smaller one is filled up and cut again.
             filled = np.concatenate([part, np.zeros((size - len(part), *part.shape[1:]), part.dtype)])
             outputs = _apply(self.function, jax.device_put(filled, sharding))
             yield {name: np.asarray(output)[: len(part)] for name, output in outputs.items()}

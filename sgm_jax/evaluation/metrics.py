@@ -37,7 +37,7 @@ def _fid(gathered: Gathered, reference: Reference) -> dict[str, float]:
         "fid_standard_error": standard_error(statistics, reference.pool),
     }
     if len(gathered.distances) > 1:
-        figures["fid_infinity"] = extrapolate(*gathered.distances.T).value
+        figures["fid_infinity"], figures["fid_slope"] = extrapolate(*gathered.distances.T)
     return figures
 
 
@@ -49,7 +49,7 @@ def _sfid(gathered: Gathered, reference: Reference) -> dict[str, float]:
 
 def _inception_score(gathered: Gathered, reference: Reference) -> dict[str, float]:
     score = gathered.scores.score()
-    return {"inception_score": score.mean, "inception_score_std": score.std}
+    return {f"inception_score{end}": v for end, v in zip(("", "_std", "_standard_error"), score, strict=True)}
 
 
 def _kid(gathered: Gathered, reference: Reference) -> dict[str, float]:

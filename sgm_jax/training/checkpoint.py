@@ -52,6 +52,11 @@ class Checkpoints:
         """The step of the newest whole checkpoint, or None."""
         return self._manager.latest_step()
 
+    @property
+    def steps(self) -> list[int]:
+        """The steps of all whole checkpoints, from the oldest."""
+        return sorted(self._manager.all_steps())
+
     def save(self, state: TrainState, data: dict, config: dict) -> None:
         """Write a checkpoint in the background.
 
