@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 from sgm_jax.evaluation.moments import Moments
 from sgm_jax.evaluation.statistics import Statistics, symmetric_root
+
+Numbers = Sequence[int | float] | Shaped[np.ndarray, " k"]
 
 
 def frechet_distance(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m e"]) -> float:
@@ -83,7 +85,7 @@ class Extrapolation(NamedTuple):
     slope: float
 
 
-def extrapolate(counts: Sequence[int], distances: Sequence[float]) -> Extrapolation:
+def extrapolate(counts: Numbers, distances: Numbers) -> Extrapolation:
     """Fit `distance = value + slope / n`, by least squares.
 
     The bias of a Fréchet distance is of order `1 / n` where `n` exceeds the number of features.

@@ -37,7 +37,8 @@ def mmd2(a: Features, b: Float[np.ndarray, "m d"], kernel: Kernel) -> float:
     References:
         Gretton et al., "A Kernel Two-Sample Test", 2012, equation 3.
     """
-    within = sum((_total(x, x, kernel) - _diagonal(x, kernel)) / (len(x) * (len(x) - 1)) for x in (a, b))
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    within = sum(_total_of_pairs(x, kernel) / (len(x) * (len(x) - 1)) for x in (a, b))
     return float(within - 2 * _total(a, b, kernel) / (len(a) * len(b)))
 
 
@@ -98,7 +99,7 @@ def kid(a: Features, b: Float[np.ndarray, "m d"], *, subsets: int = 100, size: i
     if min(len(a), len(b)) < size:
         raise ValueError(f"size must be at most {min(len(a), len(b))}, the number of features, got {size}")
     generator = np.random.default_rng(seed)
-    draw = lambda x: np.asarray(x[np.sort(generator.choice(len(x), size, replace=False))], np.float64)  # noqa: E731
+    draw = lambda x: x[np.sort(generator.choice(len(x), size, replace=False))]  # noqa: E731
     values = np.array([mmd2(draw(a), draw(b), polynomial) for _ in range(subsets)])
     return KID(float(values.mean()), float(values.std()), float(values.std() / np.sqrt(subsets)))
 
@@ -107,5 +108,6 @@ def _total(x, y, kernel) -> float:
     return sum(kernel(x[start : start + BLOCK], y).sum() for start in range(0, len(x), BLOCK))
 
 
-def _diagonal(x, kernel) -> float:
-    return sum(float(kernel(row[None], row[None])[0, 0]) for row in x)
+def _total_of_pairs(x, kernel) -> float:
+    blocks = ((start, kernel(x[start : start + BLOCK], x)) for start in range(0, len(x), BLOCK))
+    return sum(block.sum() - np.trace(block, start) for start, block in blocks)

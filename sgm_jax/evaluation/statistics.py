@@ -127,7 +127,8 @@ def load(
     if not path.is_file():
         raise FileNotFoundError(f"no statistics at {str(path)!r}; --mode=stats computes those of the config's data")
     try:
-        with np.load(path) as file:
+        # Opened here, as numpy leaves what it cannot read open.
+        with path.open("rb") as opened, np.load(opened) as file:
             return _read(path, file, measure, block)
     except (zipfile.BadZipFile, EOFError, OSError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
@@ -137,12 +138,10 @@ def _read(path, file, measure, block) -> Reference:
     names = set(file.files)
     if {"mu", "sigma"} <= names:
         count, name = (int(file["count"]), str(file[OURS])) if OURS in names else (None, None)
-        statistics = Statistics(_double(file["mu"]), _double(file["sigma"]), count or None, name or None)
-        if statistics.covariance.shape != 2 * statistics.mean.shape:
-            raise ValueError(
-                f"{path} must hold mu [d] and sigma [d, d], got {statistics.mean.shape} and "
-                f"{statistics.covariance.shape}"
-            )
+        mu, sigma = _double(file["mu"]), _double(file["sigma"])
+        if mu.ndim != 1 or sigma.shape != 2 * mu.shape:
+            raise ValueError(f"{path} must hold mu [d] and sigma [d, d], got {mu.shape} and {sigma.shape}")
+        statistics = Statistics(mu, sigma, count or None, name or None)
         spatial = None
         if {"mu_s", "sigma_s"} <= names:
             spatial = Statistics(_double(file["mu_s"]), _double(file["sigma_s"]), count or None, name or None)

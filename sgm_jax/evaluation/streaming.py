@@ -174,7 +174,8 @@ def write(path: pathlib.Path, gathered: Gathered, measured: Mapping[str, Any]) -
 def read(path: pathlib.Path, measured: Mapping[str, Any]) -> Gathered:
     """Return what was kept of this very measurement; nothing if there is none, or it was of another one."""
     try:
-        with np.load(path) as file:
+        # Opened here, as numpy leaves what it cannot read open.
+        with path.open("rb") as opened, np.load(opened) as file:
             if json.loads(str(file["measured"])) != json.loads(json.dumps(measured)):
                 return Gathered()
             parts: dict[str, Any] = {}

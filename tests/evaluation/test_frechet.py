@@ -85,4 +85,4 @@ def test_extrapolation_removes_the_bias():
         found.append([gaussian_distance(Statistics.of(Moments.of(x[:n])), true) for n in counts])
     found = np.mean(found, 0)
     # The distance of a distribution from itself is zero.
-    assert abs(extrapolate(counts, found).value) < 0.05 * found[-1]
+    assert abs(extrapolate(counts, found).value) < found[-1] / 5
