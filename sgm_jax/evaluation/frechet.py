@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from sgm_jax.evaluation.moments import Moments
-from sgm_jax.evaluation.statistics import Statistics, symmetric_root
+from sgm_jax.evaluation.statistics import Statistics
 
 Numbers = Sequence[int | float] | Shaped[np.ndarray, " k"]
 
@@ -67,10 +67,14 @@ def standard_error(a: Statistics, b: Statistics) -> float:
     _check_lengths(a, b)
     if a.count is None:
         raise ValueError("the count of a must be known, got None")
-    # C_a^(1/2) (I - T) C_a^(1/2) = C_a - (C_a^(1/2) C_b C_a^(1/2))^(1/2), also where C_a has no inverse.
-    deviation = a.covariance - symmetric_root(a.root @ b.covariance @ a.root)
+    # T = C_b^(1/2) M^(-1) C_b^(1/2) with M = (C_b^(1/2) C_a C_b^(1/2))^(1/2), of which the null space adds nothing.
+    mixed = b.root @ a.covariance
+    values, vectors = np.linalg.eigh(mixed @ b.root)
+    kept = values > 1e-12 * values.max(initial=0.0)
+    transported = np.sum(np.square(vectors[:, kept].T @ mixed) / np.sqrt(values[kept])[:, None])
+    trace = np.sum(a.covariance**2) - 2 * transported + np.sum(a.covariance * b.covariance)
     shift = a.mean - b.mean
-    return float(np.sqrt((4 * shift @ a.covariance @ shift + 2 * np.sum(deviation**2)) / a.count))
+    return float(np.sqrt((4 * shift @ a.covariance @ shift + 2 * max(trace, 0.0)) / a.count))
 
 
 class Extrapolation(NamedTuple):

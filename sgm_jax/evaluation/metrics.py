@@ -32,13 +32,14 @@ class Metric(NamedTuple):
 def _fid(gathered: Gathered, reference: Reference) -> dict[str, float]:
     statistics = Statistics.of(gathered.pool)
     warn_if_few(gathered.done, len(statistics.mean), "samples")
-    figures = {
-        "fid": gaussian_distance(statistics, reference.pool),
+    counts, distances = gathered.distances.T
+    value, slope = extrapolate(counts, distances)
+    return {
+        "fid": float(distances[-1]),
         "fid_standard_error": standard_error(statistics, reference.pool),
+        "fid_infinity": value,
+        "fid_slope": slope,
     }
-    if len(gathered.distances) > 1:
-        figures["fid_infinity"], figures["fid_slope"] = extrapolate(*gathered.distances.T)
-    return figures
 
 
 def _sfid(gathered: Gathered, reference: Reference) -> dict[str, float]:
