@@ -78,9 +78,7 @@ def measure_data(experiment: Experiment, workdir: pathlib.Path, network: evaluat
             yield datasets.gather(source, order[first : first + READ])["x"]
 
     path = workdir / FOLDER / STATISTICS
-    spatial = ("spatial",) if "sfid" in section.metrics else ()
-    plan = evaluation.Plan(len(source), min(section.keep, len(source)), spatial=spatial)
-    measured["spatial"] = list(spatial)
+    plan = evaluation.Plan(len(source), min(section.keep, len(source)), spatial=("spatial",))
     gathered = evaluation.gather(
         network,
         read,

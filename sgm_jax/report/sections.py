@@ -178,14 +178,14 @@ def _selection(report: Report, directory: pathlib.Path):
     if report.selection is None:
         return None
     found, name = report.selection, report.selection["criterion"]
-    rows = [(str(row["step"]), f"{row[name]:.4g}") for row in found["checkpoints"]]
-    rows.append((f"{found['best']}, other samples", f"{found['figures'][name]:.4g}"))
+    rows = [(str(row["step"]), f"{row[name]:.4g}", "to choose by") for row in found["checkpoints"]]
+    rows.append((str(found["best"]), f"{found['figures'][name]:.4g}", "to report"))
     body = _picture(directory, "selection.png", charts.selection(found), name, "chart")
     text = (
         "The least of several noisy figures is too good: the one to report, in the last row, comes from samples that "
         "had no say in the choice."
     )
-    return "Checkpoints", text, body + _table(rows, ("step", name))
+    return "Checkpoints", text, body + _table(rows, ("step", name, "samples"))
 
 
 def _likelihood(report: Report, directory: pathlib.Path):
