@@ -13,7 +13,9 @@ MODES = (
     "fit",
     "likelihood",
     "inverse",
+    "stats",
     "evaluate",
+    "reproduce",
     "guidance",
     "suggest",
     "prepare",
@@ -34,8 +36,10 @@ HELP = f"""usage: python launch.py [--config=FILE[:smoke]] [--workdir=FOLDER] [-
                sample      draw samples                         -> samples.npz, samples.png, samples/index.html
                likelihood  bits per dimension of held-out data  -> likelihood.json
                inverse     measure and restore images           -> inverse.npz, .json, .png, inverse/index.html
-               evaluate    quality of samples                   -> quality.json
+               stats       Inception's statistics of the data   -> statistics.npz
+               evaluate    quality of samples                   -> quality.json or evaluation.json, selection.json
                            (accuracy of a classifier            -> accuracy.json)
+               reproduce   ours beside published figures        -> reproduction.json
                guidance    quality by the scale of guidance     -> guidance.json, guidance/index.html
                export      the network as one file              -> model.safetensors
                convert     another project's checkpoint, --source=PATH [--format=NAME]

@@ -169,6 +169,26 @@ def get_config() -> ConfigDict:
     config.sampling.count = 500
     config.sampling.batch_size = 100
 
+    config.evaluation = ConfigDict()
+    config.evaluation.features = "classifier"  # classifier (trained on the labels), inception, points (vectors as such)
+    config.evaluation.metrics = ("fid",)  # fid, sfid, inception_score, kid, precision_recall, density_coverage, cmmd
+    config.evaluation.count = placeholder(int)  # samples; sampling.count unless given
+    config.evaluation.checkpoints = "latest"  # latest, all (the best is measured again with other samples)
+    config.evaluation.statistics = placeholder(str)  # file to compare with; those of the data unless given
+    config.evaluation.split = "train"  # that --mode=stats measures
+    config.evaluation.weights = placeholder(str)  # of Inception: docs/evaluation.md says where they come from
+    config.evaluation.variant = "fid"  # fid, tfgan
+    config.evaluation.resize = "tensor_bilinear"  # tensor_bilinear, half_pixel_bilinear, clean
+    config.evaluation.batch_size = 64  # images at a time through the feature network
+    config.evaluation.keep = 10_000  # features kept for kid, precision_recall, density_coverage and cmmd
+    config.evaluation.splits = 10  # of inception_score
+    config.evaluation.save_every = 10  # batches between saves, from which a killed evaluation goes on
+
+    config.published = ConfigDict()  # what --mode=reproduce compares with
+    config.published.fid = placeholder(float)
+    config.published.inception_score = placeholder(float)
+    config.published.bits_per_dim = placeholder(float)
+
     config.fit = ConfigDict()  # of sampling.schedule "fitted", by --mode=fit
     config.fit.start = "karras"  # the schedule it starts from, with the options above
     config.fit.count = 32  # calibration noises

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from numpy.typing import NDArray
 
 from sgm_jax import data as datasets
-from sgm_jax import sampling
+from sgm_jax import evaluation, sampling
 from sgm_jax.augmentation import LABELS as AUGMENT_LABELS
 from sgm_jax.components import PROCESSES, SCHEDULE_FUNCTIONS, SPLITS, THRESHOLDS, make_divergence
 from sgm_jax.naming import choose, set_options
@@ -98,6 +98,21 @@ def check_parallel(config: ConfigDict, coupled: bool) -> None:
     left = [f"train.{name}={train[name]}" for name in names if train[name] % steps]
     if left:
         raise ValueError(f"parallel.steps_per_dispatch must divide {', '.join(left)}, got {steps}")
+
+
+def check_evaluation(config: ConfigDict) -> None:
+    """Check the section on evaluation."""
+    section = config.evaluation
+    for name, table in (("variant", evaluation.VARIANTS), ("resize", evaluation.RESIZES), ("split", SPLITS)):
+        choose(f"evaluation.{name}", section[name], dict.fromkeys(table))
+    for name in section.metrics:
+        choose("evaluation.metrics", name, evaluation.METRICS)
+    choose("evaluation.checkpoints", section.checkpoints, dict.fromkeys(("latest", "all")))
+    if section.checkpoints == "all" and "fid" not in section.metrics:
+        raise ValueError(f"evaluation.checkpoints 'all' needs 'fid' among evaluation.metrics, got {section.metrics}")
+    for name in ("count", "batch_size", "keep", "splits", "save_every"):
+        if section[name] is not None and section[name] < 1:
+            raise ValueError(f"evaluation.{name} must be at least 1, got {section[name]}")
 
 
 def check_rank(name: str, shape: tuple[int, ...]) -> None:

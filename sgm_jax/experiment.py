@@ -18,6 +18,7 @@ from sgm_jax.augmentation import identity
 from sgm_jax.checks import (
     check_augmentation,
     check_classes,
+    check_evaluation,
     check_guidance,
     check_inverse,
     check_parallel,
@@ -141,6 +142,7 @@ class Experiment:
             config = config.copy_and_resolve_references()
             config.network.num_classes = getattr(pretrained.network, "num_classes", 0)
         check_sampling(config, parts["sde"])
+        check_evaluation(config)
         if pretrained is None:
             dataset = load_data(config.data)
             network = cls.make_network(config, dataset)

@@ -15,19 +15,39 @@ from sgm_jax.experiment import Experiment
 from sgm_jax.training import Checkpoints, Snapshots
 
 
-def parameters(experiment: Experiment, workdir: pathlib.Path) -> Any:
-    """Return the averaged parameters of the newest checkpoint in `workdir`, or those of a stored network."""
-    return _parameters(experiment, workdir, find(experiment.config, workdir))
+def parameters(experiment: Experiment, workdir: pathlib.Path, step: int | None = None) -> Any:
+    """Return the averaged parameters of a checkpoint in `workdir`, or those of a stored network.
+
+    Args:
+        experiment: what was trained.
+        workdir: the run's folder.
+        step: of the checkpoint, the newest unless given.
+    """
+    return _parameters(experiment, workdir, step, find(experiment.config, workdir))
 
 
-def trained(experiment: Experiment, workdir: pathlib.Path) -> tuple[Experiment, Any]:
+def checkpoint_steps(config: ConfigDict, workdir: pathlib.Path) -> list[int | None]:
+    """Return the steps of all checkpoints in `workdir`, from the oldest; `[None]` for a stored network.
+
+    Raises:
+        FileNotFoundError: if there is neither.
+    """
+    if find(config, workdir) is not None:
+        return [None]
+    with Checkpoints(checkpoint_store(config, workdir)) as checkpoints:
+        if not checkpoints.steps:
+            raise FileNotFoundError(f"no checkpoint in {workdir}")
+        return list(checkpoints.steps)
+
+
+def trained(experiment: Experiment, workdir: pathlib.Path, step: int | None = None) -> tuple[Experiment, Any]:
     """Return the experiment with all that training changed, and the network's parameters: what modes work with."""
     network = find(experiment.config, workdir)
-    params = _parameters(experiment, workdir, network)
+    params = _parameters(experiment, workdir, step, network)
     return experiment.trained(params) if network is None else (experiment, params)
 
 
-def _parameters(experiment: Experiment, workdir: pathlib.Path, network: Pretrained | None) -> Any:
+def _parameters(experiment: Experiment, workdir: pathlib.Path, step: int | None, network: Pretrained | None) -> Any:
     width = experiment.config.sampling.ema_width
     if network is not None:
         if width is not None:
@@ -36,10 +56,10 @@ def _parameters(experiment: Experiment, workdir: pathlib.Path, network: Pretrain
     shapes, store = jax.eval_shape(experiment.init), checkpoint_store(experiment.config, workdir)
     if width is not None:
         with Snapshots(store) as snapshots:
-            params = snapshots.reconstruct(shapes.params, width)
+            params = snapshots.reconstruct(shapes.params, width, step)
     else:
         with Checkpoints(store) as checkpoints:
-            params = checkpoints.restore(shapes, config=experiment.config.to_dict())[0].ema_params
+            params = checkpoints.restore(shapes, step, config=experiment.config.to_dict())[0].ema_params
     # Free to go wherever the data are.
     return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), params)
 

@@ -1,8 +1,33 @@
-"""Evaluation: how far samples are from data, in the features of a classifier, and reconstructions from the truth."""
+"""Evaluation: how far samples are from data, in any features, and reconstructions from the truth."""
 
 from sgm_jax.evaluation.classifier import Classifier as Classifier
 from sgm_jax.evaluation.classifier import train_classifier as train_classifier
+from sgm_jax.evaluation.extractors import VARIANTS as VARIANTS
+from sgm_jax.evaluation.extractors import Extractor as Extractor
+from sgm_jax.evaluation.extractors import inception as inception
+from sgm_jax.evaluation.frechet import Extrapolation as Extrapolation
+from sgm_jax.evaluation.frechet import extrapolate as extrapolate
 from sgm_jax.evaluation.frechet import frechet_distance as frechet_distance
+from sgm_jax.evaluation.frechet import gaussian_distance as gaussian_distance
+from sgm_jax.evaluation.frechet import standard_error as standard_error
+from sgm_jax.evaluation.inception_score import InceptionScore as InceptionScore
+from sgm_jax.evaluation.inception_score import inception_score as inception_score
+from sgm_jax.evaluation.kernels import KID as KID
+from sgm_jax.evaluation.kernels import cmmd as cmmd
+from sgm_jax.evaluation.kernels import kid as kid
+from sgm_jax.evaluation.kernels import median_mmd2 as median_mmd2
+from sgm_jax.evaluation.kernels import mmd2 as mmd2
+from sgm_jax.evaluation.low_dimensional import c2st as c2st
+from sgm_jax.evaluation.low_dimensional import sliced_wasserstein as sliced_wasserstein
+from sgm_jax.evaluation.low_dimensional import wasserstein as wasserstein
+from sgm_jax.evaluation.manifold import DensityCoverage as DensityCoverage
+from sgm_jax.evaluation.manifold import PrecisionRecall as PrecisionRecall
+from sgm_jax.evaluation.manifold import density_coverage as density_coverage
+from sgm_jax.evaluation.manifold import precision_recall as precision_recall
+from sgm_jax.evaluation.metrics import METRICS as METRICS
+from sgm_jax.evaluation.metrics import figures as figures
+from sgm_jax.evaluation.metrics import plan as plan
+from sgm_jax.evaluation.moments import Moments as Moments
 from sgm_jax.evaluation.quality import quality as quality
 from sgm_jax.evaluation.reconstruction import coverage as coverage
 from sgm_jax.evaluation.reconstruction import gaussian_weights as gaussian_weights
@@ -10,3 +35,10 @@ from sgm_jax.evaluation.reconstruction import psnr as psnr
 from sgm_jax.evaluation.reconstruction import relative_residual as relative_residual
 from sgm_jax.evaluation.reconstruction import ssim as ssim
 from sgm_jax.evaluation.reconstruction import uniform_weights as uniform_weights
+from sgm_jax.evaluation.resizing import RESIZES as RESIZES
+from sgm_jax.evaluation.statistics import Reference as Reference
+from sgm_jax.evaluation.statistics import Statistics as Statistics
+from sgm_jax.evaluation.statistics import check_comparable as check_comparable
+from sgm_jax.evaluation.streaming import Gathered as Gathered
+from sgm_jax.evaluation.streaming import Plan as Plan
+from sgm_jax.evaluation.streaming import gather as gather

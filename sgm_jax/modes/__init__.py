@@ -1,10 +1,7 @@
 """What the launcher can do with an experiment: one function a mode, results in the run's folder."""
 
-from sgm_jax.modes.evaluation import compare_guidance as compare_guidance
 from sgm_jax.modes.evaluation import evaluate as evaluate
-from sgm_jax.modes.evaluation import measure_quality as measure_quality
-from sgm_jax.modes.evaluation import save_quality as save_quality
-from sgm_jax.modes.evaluation import train_judge as train_judge
+from sgm_jax.modes.evaluation import measure_statistics as measure_statistics
 from sgm_jax.modes.inverse import invert as invert
 from sgm_jax.modes.inverse import restore as restore
 from sgm_jax.modes.inverse import save_restored as save_restored
@@ -16,6 +13,11 @@ from sgm_jax.modes.likelihood import summarise as summarise
 from sgm_jax.modes.planning import suggest as suggest
 from sgm_jax.modes.preparation import prepare as prepare
 from sgm_jax.modes.preparation import sized as sized
+from sgm_jax.modes.quality import compare_guidance as compare_guidance
+from sgm_jax.modes.quality import measure_quality as measure_quality
+from sgm_jax.modes.quality import save_quality as save_quality
+from sgm_jax.modes.quality import train_judge as train_judge
+from sgm_jax.modes.reproduction import reproduce as reproduce
 from sgm_jax.modes.sampling import beside_data as beside_data
 from sgm_jax.modes.sampling import draw as draw
 from sgm_jax.modes.sampling import fit as fit
@@ -50,7 +52,9 @@ MODES = {
     "sample": sample,
     "likelihood": measure,
     "inverse": invert,
+    "stats": measure_statistics,
     "evaluate": evaluate,
+    "reproduce": reproduce,
     "guidance": compare_guidance,
     "export": export,
 }

@@ -1,97 +1,146 @@
-"""Quality of samples."""
+"""Quality of samples, of one checkpoint or of all."""
 
 import pathlib
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from sgm_jax import data as datasets
 from sgm_jax import evaluation, report
+from sgm_jax.evaluation import statistics
 from sgm_jax.experiment import Experiment
-from sgm_jax.modes.sampling import draw
-from sgm_jax.modes.shared import CLASSIFIER, Unsuitable, held_out_batch, is_labelled, stream, write_json
-from sgm_jax.stored import trained
+from sgm_jax.modes import features
+from sgm_jax.modes.quality import measure_quality, save_quality, train_judge
+from sgm_jax.modes.sampling import batches
+from sgm_jax.modes.shared import SAMPLES, SELECTION, Unsuitable, examples, write_json
+from sgm_jax.naming import choose
+from sgm_jax.stored import checkpoint_steps, trained
 
-GUIDED = ("frechet", "frechet_floor", "class_accuracy", "confident")  # figures by the scale of guidance
-SHOWN = 10  # samples of each scale
+EXACT = 2000  # points at most for the exact Wasserstein distance
 
 
-def train_judge(experiment: Experiment) -> evaluation.Classifier:
-    """Train the classifier that samples are judged by, on the training data.
+class Judge(NamedTuple):
+    """A way to judge samples.
 
-    Raises:
-        Unsuitable: if they are no 8-bit images with labels.
+    Attributes:
+        criterion: the figure that models are chosen by, the less the better.
+        measure: maps experiment, parameters and the number of a stream of randomness to figures by name.
+        save: writes figures to the run's folder, and prints them.
     """
-    if not is_labelled(experiment):
-        raise Unsuitable("judging samples needs images with labels, on which a classifier is trained")
-    training = training_images(experiment)
-    return evaluation.train_classifier(
-        stream(experiment, CLASSIFIER), training["x"], training["label"], classes=experiment.dataset.num_classes
-    )
+
+    criterion: str
+    measure: Callable[[Experiment, Any, int], dict[str, Any]]
+    save: Callable[[dict[str, Any], pathlib.Path], None]
 
 
-def training_images(experiment: Experiment) -> dict[str, np.ndarray]:
-    """Return all training data as one batch."""
-    return datasets.gather(experiment.dataset.train, range(len(experiment.dataset.train)))
+def by_classifier(experiment: Experiment, workdir: pathlib.Path) -> Judge:
+    """Judge images by a classifier trained on the labels of the data."""
+    classifier = train_judge(experiment)
+
+    def measure(experiment: Experiment, params: Any, randomness: int) -> dict[str, Any]:
+        return measure_quality(experiment, _draw(experiment, workdir, params, randomness), classifier)
+
+    return Judge("frechet", measure, save_quality)
 
 
-def measure_quality(experiment: Experiment, samples: np.ndarray, judge: evaluation.Classifier) -> dict[str, Any]:
-    """Score samples against the training data in the features of a classifier trained on these."""
-    held_out = held_out_batch(experiment, len(samples))
-    samples = samples[: len(held_out["x"])]
-    return evaluation.quality(
-        judge,
-        samples,
-        training_images(experiment)["x"],
-        held_out["x"],
-        held_out["label"],
-        sample_labels=experiment.sampling_labels(len(samples)),
-    )
+def by_inception(experiment: Experiment, workdir: pathlib.Path) -> Judge:
+    """Judge images in the features of Inception."""
+    section = experiment.config.evaluation
+    network = features.extractor(experiment)
+    found = features.reference(experiment, workdir, network)
+    evaluation.plan(section.metrics, 2, reference=found)
+
+    def measure(experiment: Experiment, params: Any, randomness: int) -> dict[str, Any]:
+        return features.measure_samples(experiment, workdir, params, network, found, randomness)
+
+    return Judge("fid", measure, save_figures)
+
+
+def by_points(experiment: Experiment, workdir: pathlib.Path) -> Judge:
+    """Judge vectors by distances between clouds of points, beside that of training from held-out data."""
+    if len(experiment.dataset.shape) != 1:
+        raise Unsuitable(f"evaluation.features 'points' needs vectors, got data of shape {experiment.dataset.shape}")
+    sources = [examples(experiment, split) for split in ("train", "test")]
+
+    def measure(experiment: Experiment, params: Any, randomness: int) -> dict[str, Any]:
+        samples = _draw(experiment, workdir, params, randomness)
+        count = min(len(samples), *map(len, sources))
+        data, held_out = (np.asarray(datasets.gather(source, range(count))["x"]) for source in sources)
+        figures = {"samples": count}
+        for name, distance in POINTS.items():
+            figures |= {name: distance(samples[:count], held_out), f"{name}_floor": distance(data, held_out)}
+        return figures
+
+    return Judge("sliced_wasserstein", measure, save_figures)
+
+
+POINTS = {
+    "sliced_wasserstein": evaluation.sliced_wasserstein,
+    "wasserstein": lambda a, b: evaluation.wasserstein(a[:EXACT], b[:EXACT]),
+    "mmd2": evaluation.median_mmd2,
+    "c2st": evaluation.c2st,
+}
+FEATURES = {"classifier": by_classifier, "inception": by_inception, "points": by_points}
 
 
 def evaluate(experiment: Experiment, workdir: pathlib.Path) -> int:
-    """Score fresh samples into `quality.json`; returns the exit code."""
+    """Score fresh samples into `quality.json` or `evaluation.json`; returns the exit code."""
+    section = experiment.config.evaluation
+    judge = choose("evaluation.features", section.features, FEATURES)
+    if section.checkpoints == "all":
+        return select(experiment, workdir, judge(experiment, workdir))
     experiment, params = trained(experiment, workdir)
-    judge = train_judge(experiment)
-    samples = draw(experiment, workdir, params, experiment.config.sampling.count)
-    save_quality(measure_quality(experiment, samples, judge), workdir)
+    judge = judge(experiment, workdir)
+    judge.save(judge.measure(experiment, params, SAMPLES), workdir)
     return 0
 
 
-def save_quality(result: dict[str, Any], workdir: pathlib.Path) -> None:
-    """Write quality figures to the run's folder."""
-    write_json(workdir / "quality.json", result)
-    print(
-        f"Fréchet distance {result['frechet']:.1f} (real held-out data: {result['frechet_floor']:.1f}), confident "
-        f"{result['confident']:.0%} (real: {result['confident_floor']:.0%}), smallest class "
-        f"{min(result['class_shares']):.1%}"
-        + (f", of the class asked for {result['class_accuracy']:.1%}" if "class_accuracy" in result else "")
-    )
+def select(experiment: Experiment, workdir: pathlib.Path, judge: Judge) -> int:
+    """Score samples of every checkpoint, and fresh samples of the best, into `selection.json` and a page.
 
-
-def compare_guidance(experiment: Experiment, workdir: pathlib.Path) -> int:
-    """Score samples of several scales of guidance into `guidance.json` and a page; returns the exit code."""
-    section = experiment.config.sampling
-    if section.label is None:
-        raise Unsuitable("mode 'guidance' needs a sampling.label, got None")
-    experiment, params = trained(experiment, workdir)
-    judge = train_judge(experiment)
-    rows, pictures = [], []
-    for scale in section.guidance_scales:
-        samples = draw(experiment, workdir, params, section.count, scale)
-        quality = measure_quality(experiment, samples, judge)
-        rows.append({"scale": scale} | {name: quality[name] for name in GUIDED})
-        pictures.append(samples[:SHOWN])
-        print(f"guidance {scale:g}: " + ", ".join(f"{name} {rows[-1][name]:.3g}" for name in GUIDED))
-    write_json(workdir / "guidance.json", rows)
+    The least of several noisy figures is too good, so the one that is reported comes from samples that had no say in
+    the choice.
+    """
+    rows = []
+    for step in checkpoint_steps(experiment.config, workdir):
+        figures = judge.measure(*trained(experiment, workdir, step), SELECTION)
+        rows.append({"step": step} | {name: value for name, value in figures.items() if np.ndim(value) == 0})
+        print(f"step {step}: {judge.criterion} {figures[judge.criterion]:.4g}")
+    best = min(rows, key=lambda row: row[judge.criterion])
+    figures = judge.measure(*trained(experiment, workdir, best["step"]), SAMPLES)
+    result = {"criterion": judge.criterion, "checkpoints": rows, "best": best["step"], "figures": figures}
+    write_json(workdir / "selection.json", result)
+    judge.save(figures, workdir)
     page = report.write(
-        workdir / "guidance",
+        workdir / "selection",
         report.Report(
-            title=f"{experiment.config.data.name}: guidance",
-            guidance=rows,
-            guided=np.stack(pictures),
-            config=experiment.config.to_dict(),
+            title=f"{experiment.config.data.name}: checkpoints", selection=result, config=experiment.config.to_dict()
         ),
     )
-    print(f"page: {page}")
+    print(
+        f"best of {len(rows)}: step {best['step']}, {judge.criterion} {figures[judge.criterion]:.4g} on other samples "
+        f"than it was chosen by ({best[judge.criterion]:.4g}); page: {page}"
+    )
     return 0
+
+
+def save_figures(result: dict[str, Any], workdir: pathlib.Path) -> None:
+    """Write figures to the run's folder."""
+    write_json(workdir / "evaluation.json", result)
+    print(", ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in result.items()))
+
+
+def measure_statistics(experiment: Experiment, workdir: pathlib.Path) -> int:
+    """Measure the data into `statistics.npz`, which evaluations may name; returns the exit code."""
+    network = features.extractor(experiment)
+    found = features.measure_data(experiment, workdir, network)
+    path = workdir / features.STATISTICS
+    statistics.save(path, found)
+    print(f"statistics of {found.pool.count} examples by {network.name} in {path}")
+    return 0
+
+
+def _draw(experiment: Experiment, workdir: pathlib.Path, params: Any, randomness: int) -> np.ndarray:
+    count = experiment.config.evaluation.count or experiment.config.sampling.count
+    return np.concatenate(list(batches(experiment, workdir, params, count, randomness=randomness)))

@@ -1,6 +1,5 @@
 """Likelihoods of a whole split, or of as many of its examples as are asked for."""
 
-import hashlib
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -13,14 +12,12 @@ from tqdm import tqdm
 from sgm_jax import data as datasets
 from sgm_jax import likelihood
 from sgm_jax.components import make_divergence
-from sgm_jax.convert.description import describe
 from sgm_jax.experiment import Experiment
 from sgm_jax.modes import records
-from sgm_jax.modes.shared import LIKELIHOOD, Unsuitable, available, examples, stream, write_json
+from sgm_jax.modes.shared import LIKELIHOOD, Unsuitable, available, dependencies, examples, stream, write_json
 from sgm_jax.sampling import Angle
 from sgm_jax.stored import trained
 from sgm_jax.training.parallel import spread
-from sgm_jax.version import __version__
 
 # Of held-out data, as `summarise` returns them: (experiment, workdir, params) -> figures.
 MeasureLikelihood = Callable[[Experiment, pathlib.Path, Any], dict[str, Any]]
@@ -117,20 +114,7 @@ def log_likelihood(
 
 def measured(experiment: Experiment, params: Any, count: int) -> dict[str, Any]:
     """Return all that a measurement depends on, by name."""
-    config = experiment.config.to_dict()
-    digest = hashlib.sha256()
-    for leaf in jax.tree.leaves(params):
-        digest.update(np.asarray(leaf).tobytes())
-    return {
-        "parameters": digest.hexdigest(),
-        "sgm_jax": __version__,
-        "jax": jax.__version__,
-        "backend": jax.default_backend(),
-        "seed": config["seed"],
-        "examples": count,
-        **{name: describe(getattr(experiment, name)) for name in ("network", "sde", "prediction", "scaling")},
-        **{f"{part}.{name}": value for part in ("data", "likelihood") for name, value in config[part].items()},
-    }
+    return {"examples": count} | dependencies(experiment, params, ("data", "likelihood"))
 
 
 def _root_mean_square(done: list[dict[str, Any]], dimensions: int) -> float | None:

@@ -1,6 +1,7 @@
 """Sampling, and the fit of a sampler to the network."""
 
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 import jax.numpy as jnp
@@ -26,18 +27,40 @@ def draw(
 
     The scale of guidance is the config's unless given.
     """
+    return np.concatenate(list(batches(experiment, workdir, params, count, guidance=guidance)))
+
+
+def batches(
+    experiment: Experiment,
+    workdir: pathlib.Path,
+    params: Any,
+    count: int,
+    *,
+    start: int = 0,
+    randomness: int = SAMPLES,
+    guidance: float | None = None,
+) -> Iterator[np.ndarray]:
+    """Yield samples as raw data, a batch at a time.
+
+    Args:
+        experiment: of the network.
+        workdir: folder with what was fitted to it.
+        params: the network's parameters.
+        count: samples in all.
+        start: number of the first one wanted; it is the same sample wherever one starts.
+        randomness: the stream they are drawn from.
+        guidance: its scale, the config's unless given.
+    """
     section = experiment.config.sampling
     label, options = experiment.sampling_labels(count), fitted.sampler(experiment, workdir)
-    keys = per_example_keys(stream(experiment, SAMPLES), count)
-    parts = []
-    for start in tqdm(range(0, count, section.batch_size), desc="sampling", unit="batch", disable=None):
+    keys = per_example_keys(stream(experiment, randomness), count)
+    for first in tqdm(range(start, count, section.batch_size), desc="sampling", unit="batch", disable=None):
         # A last, smaller batch is filled up so that the compiled sampler serves it too.
-        index = np.minimum(np.arange(start, start + section.batch_size), count - 1)
+        index = np.minimum(np.arange(first, first + section.batch_size), count - 1)
         part_keys, part_label = spread((keys[index], None if label is None else jnp.asarray(label[index])))
         process = experiment.process(params, part_label, guidance)
         out = sampling.sample(part_keys, process, (len(index), *experiment.dataset.shape), **options)
-        parts.append(np.asarray(experiment.scaling.to_raw(out.x)))
-    return np.concatenate(parts)[:count]
+        yield np.asarray(experiment.scaling.to_raw(out.x))[: count - first]
 
 
 def sample(experiment: Experiment, workdir: pathlib.Path) -> int:

@@ -1,19 +1,23 @@
 """What the modes share: the randomness, data and folder of an experiment."""
 
+import hashlib
 import json
 import pathlib
 import tempfile
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 from sgm_jax import data as datasets
+from sgm_jax.convert.description import describe
 from sgm_jax.experiment import Experiment
 from sgm_jax.training.checkpoint import to_json
+from sgm_jax.version import __version__
 
 # Streams of randomness, each a function of the config's seed alone.
-TRAINING_DATA, HELD_OUT, SAMPLES, LIKELIHOOD, INVERSE, CLASSIFIER, FILM, LATENTS, CALIBRATION = range(9)
+TRAINING_DATA, HELD_OUT, SAMPLES, LIKELIHOOD, INVERSE, CLASSIFIER, FILM, LATENTS, CALIBRATION, SELECTION = range(10)
 
 
 class Unsuitable(ValueError):
@@ -79,3 +83,26 @@ def held_out_batch(experiment: Experiment, count: int) -> dict[str, np.ndarray]:
 def write_json(path: pathlib.Path, value: Any) -> None:
     """Write a value as JSON."""
     path.write_text(json.dumps(to_json(value), indent=1) + "\n")
+
+
+def dependencies(experiment: Experiment, params: Any, parts: Sequence[str]) -> dict[str, Any]:
+    """Return all that a measurement of a network depends on, by name.
+
+    Args:
+        experiment: of the network.
+        params: the network's parameters.
+        parts: sections of the config that it depends on.
+    """
+    config = experiment.config.to_dict()
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(params):
+        digest.update(np.asarray(leaf).tobytes())
+    return {
+        "parameters": digest.hexdigest(),
+        "sgm_jax": __version__,
+        "jax": jax.__version__,
+        "backend": jax.default_backend(),
+        "seed": config["seed"],
+        **{name: describe(getattr(experiment, name)) for name in ("network", "sde", "prediction", "scaling")},
+        **{f"{part}.{name}": value for part in parts for name, value in config[part].items()},
+    }

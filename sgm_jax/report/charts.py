@@ -69,6 +69,18 @@ def guidance(rows: Sequence[Mapping[str, float]]) -> bytes:
     return _png(axes)
 
 
+def selection(found: Mapping[str, Any]) -> bytes:
+    """Draw the figure that checkpoints were chosen by, and that of the best on other samples, against the step."""
+    axes, name = _axes(), found["criterion"]
+    points = [(row["step"] or 0, row[name]) for row in found["checkpoints"]]
+    axes.plot(*np.array(points, float).T, color=FIRST, marker="o", label="chosen by")
+    axes.plot(found["best"] or 0, found["figures"][name], color=SECOND, marker="D", label="best, other samples")
+    axes.set_xlabel("step")
+    axes.set_ylabel(name)
+    axes.legend(frameon=False)
+    return _png(axes)
+
+
 def class_shares(shares: Float[np.ndarray, " k"], real: Float[np.ndarray, " k"]) -> bytes:
     """Draw the share of each class among samples and among real examples."""
     axes = _axes(height=2.6)

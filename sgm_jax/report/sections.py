@@ -174,6 +174,20 @@ def _guidance(report: Report, directory: pathlib.Path):
     return "Guidance", text, body
 
 
+def _selection(report: Report, directory: pathlib.Path):
+    if report.selection is None:
+        return None
+    found, name = report.selection, report.selection["criterion"]
+    rows = [(str(row["step"]), f"{row[name]:.4g}", "to choose by") for row in found["checkpoints"]]
+    rows.append((str(found["best"]), f"{found['figures'][name]:.4g}", "to report"))
+    body = _picture(directory, "selection.png", charts.selection(found), name, "chart")
+    text = (
+        "The least of several noisy figures is too good: the one to report, in the last row, comes from samples that "
+        "had no say in the choice."
+    )
+    return "Checkpoints", text, body + _table(rows, ("step", name, "samples"))
+
+
 def _likelihood(report: Report, directory: pathlib.Path):
     if report.likelihood is None:
         return None
@@ -234,6 +248,7 @@ SECTIONS = (
     _interpolation,
     _quality,
     _guidance,
+    _selection,
     _likelihood,
     _curves,
     _timings,

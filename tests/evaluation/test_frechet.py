@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from sgm_jax.evaluation import frechet_distance
+from sgm_jax.evaluation import (
+    Moments,
+    Statistics,
+    extrapolate,
+    frechet_distance,
+    gaussian_distance,
+    standard_error,
+)
 
 
 def exact_gaussian(generator, n, mean, root):
@@ -51,3 +58,31 @@ def test_moving_one_set_adds_the_squared_distance():
 def test_wrong_shapes_are_named(shapes, words):
     with pytest.raises(ValueError, match=words):
         frechet_distance(*(np.zeros(shape) for shape in shapes))
+
+
+def gaussian(generator, dimension, count=None):
+    root = generator.standard_normal((dimension, dimension))
+    return Statistics(generator.standard_normal(dimension), root @ root.T, count)
+
+
+def test_spread_is_that_of_repeated_draws():
+    generator = np.random.default_rng(4)
+    a, b = gaussian(generator, 3, 2000), gaussian(generator, 3)
+    root = np.linalg.cholesky(a.covariance)
+    draws = [a.mean + generator.standard_normal((a.count, 3)) @ root.T for _ in range(300)]
+    distances = [gaussian_distance(Statistics.of(Moments.of(x)), b) for x in draws]
+    # The deviation of 300 draws is known to 4 %.
+    assert standard_error(a, b) == pytest.approx(np.std(distances), rel=0.12)
+
+
+def test_extrapolation_removes_the_bias():
+    generator = np.random.default_rng(5)
+    true, counts = gaussian(generator, 10), [200, 300, 400, 800]
+    root = np.linalg.cholesky(true.covariance)
+    found = []
+    for _ in range(60):
+        x = true.mean + generator.standard_normal((counts[-1], 10)) @ root.T
+        found.append([gaussian_distance(Statistics.of(Moments.of(x[:n])), true) for n in counts])
+    found = np.mean(found, 0)
+    # The distance of a distribution from itself is zero.
+    assert abs(extrapolate(counts, found).value) < found[-1] / 5

@@ -1,0 +1,88 @@
+"""Quality of samples by a classifier trained on the labels of the data."""
+
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from sgm_jax import data as datasets
+from sgm_jax import evaluation, report
+from sgm_jax.experiment import Experiment
+from sgm_jax.modes.sampling import draw
+from sgm_jax.modes.shared import CLASSIFIER, Unsuitable, held_out_batch, is_labelled, stream, write_json
+from sgm_jax.stored import trained
+
+GUIDED = ("frechet", "frechet_floor", "class_accuracy", "confident")  # figures by the scale of guidance
+SHOWN = 10  # samples of each scale
+
+
+def train_judge(experiment: Experiment) -> evaluation.Classifier:
+    """Train the classifier that samples are judged by, on the training data.
+
+    Raises:
+        Unsuitable: if they are no 8-bit images with labels.
+    """
+    if not is_labelled(experiment):
+        raise Unsuitable("judging samples needs images with labels, on which a classifier is trained")
+    training = training_images(experiment)
+    return evaluation.train_classifier(
+        stream(experiment, CLASSIFIER), training["x"], training["label"], classes=experiment.dataset.num_classes
+    )
+
+
+def training_images(experiment: Experiment) -> dict[str, np.ndarray]:
+    """Return all training data as one batch."""
+    return datasets.gather(experiment.dataset.train, range(len(experiment.dataset.train)))
+
+
+def measure_quality(experiment: Experiment, samples: np.ndarray, judge: evaluation.Classifier) -> dict[str, Any]:
+    """Score samples against the training data in the features of a classifier trained on these."""
+    held_out = held_out_batch(experiment, len(samples))
+    samples = samples[: len(held_out["x"])]
+    return evaluation.quality(
+        judge,
+        samples,
+        training_images(experiment)["x"],
+        held_out["x"],
+        held_out["label"],
+        sample_labels=experiment.sampling_labels(len(samples)),
+    )
+
+
+def save_quality(result: dict[str, Any], workdir: pathlib.Path) -> None:
+    """Write quality figures to the run's folder."""
+    write_json(workdir / "quality.json", result)
+    print(
+        f"Fréchet distance {result['frechet']:.1f} (real held-out data: {result['frechet_floor']:.1f}), confident "
+        f"{result['confident']:.0%} (real: {result['confident_floor']:.0%}), smallest class "
+        f"{min(result['class_shares']):.1%}"
+        + (f", of the class asked for {result['class_accuracy']:.1%}" if "class_accuracy" in result else "")
+    )
+
+
+def compare_guidance(experiment: Experiment, workdir: pathlib.Path) -> int:
+    """Score samples of several scales of guidance into `guidance.json` and a page; returns the exit code."""
+    section = experiment.config.sampling
+    if section.label is None:
+        raise Unsuitable("mode 'guidance' needs a sampling.label, got None")
+    experiment, params = trained(experiment, workdir)
+    judge = train_judge(experiment)
+    rows, pictures = [], []
+    for scale in section.guidance_scales:
+        samples = draw(experiment, workdir, params, section.count, scale)
+        quality = measure_quality(experiment, samples, judge)
+        rows.append({"scale": scale} | {name: quality[name] for name in GUIDED})
+        pictures.append(samples[:SHOWN])
+        print(f"guidance {scale:g}: " + ", ".join(f"{name} {rows[-1][name]:.3g}" for name in GUIDED))
+    write_json(workdir / "guidance.json", rows)
+    page = report.write(
+        workdir / "guidance",
+        report.Report(
+            title=f"{experiment.config.data.name}: guidance",
+            guidance=rows,
+            guided=np.stack(pictures),
+            config=experiment.config.to_dict(),
+        ),
+    )
+    print(f"page: {page}")
+    return 0
