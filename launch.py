@@ -49,9 +49,8 @@ HELP = f"""usage: python launch.py [--config=FILE[:smoke]] [--workdir=FOLDER] [-
              one of N processes that train together; found without flags by SLURM, Open MPI and Cloud TPU
   --config.FIELD=VALUE  overrides one field, e.g. --config.train.steps=500 (configs/default.py lists them all)
 
-Ctrl-C and SIGTERM save a checkpoint first; the same command then goes on where it stopped.
-Exit codes: 0 done, or stopped by SIGTERM with all saved; 130 stopped by Ctrl-C; 2 refused or failed, with one line that
-says why; 1 no update within train.step_timeout, or another host lost.
+Ctrl-C and SIGTERM save a checkpoint first; the same command then goes on where it stopped. Exit codes: 0 done, or stopped
+by SIGTERM; 130 stopped by Ctrl-C; 2 refused or failed, with one line why; 1 no update within train.step_timeout.
 """
 
 

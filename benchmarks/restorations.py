@@ -30,11 +30,13 @@ TASKS = {
     "colorize": {},
     "ct": dict(angles=23),
     "mri": dict(acceleration=8.0),
+    "mri, radial": dict(task="mri", acceleration=8.0, lines="radial"),
 }
 METHODS = {
     "projection": {},
     "dps": {},
     "pigdm": dict(prior_std=0.5),
+    "pigdm, published": dict(method="pigdm"),
     "ddrm": {},
     "ddnm_plus": {},
     "diffpir": {},
@@ -93,7 +95,7 @@ def main():
     for task in arguments.tasks:
         for index, (method, options) in enumerate((m, METHODS[m]) for m in arguments.methods):
             config.inverse = empty.copy_and_resolve_references()
-            config.inverse.update(task=task, method=method, **TASKS[task], **options)
+            config.inverse.update({"task": task, "method": method} | TASKS[task] | options)
             experiment = Experiment.from_config(config, stored.find(config, workdir))
             params = stored.parameters(experiment, workdir)
             result = restore(experiment, params)

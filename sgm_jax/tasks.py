@@ -75,11 +75,17 @@ def ct(key: PRNGKey, shape: Shape, noise_std: float, angles: int = 23) -> invers
 def mri(
     key: PRNGKey, shape: Shape, noise_std: float, acceleration: float = 8.0, lines: str = "random"
 ) -> inverse.FourierMask | inverse.RealFourierMask:
-    """Return a part of the frequencies: of real images with one channel, of complex ones with two."""
+    """Return a part of the frequencies: of real images with one channel, of complex ones with two.
+
+    `acceleration` counts the image's columns for each column or spoke that is sampled.
+    """
     sample = choose("inverse.lines", lines, inverse.FREQUENCY_MASKS)
     if shape[-1] not in (1, 2):
         raise ValueError(f"inverse.task 'mri' needs images of 1 or 2 channels, got data of shape {shape}")
-    mask = sample(key, shape) if lines == "radial" else sample(key, shape, acceleration)
+    if lines == "radial" and not 1 <= acceleration <= shape[1]:
+        raise ValueError(f"inverse.acceleration must lie between 1 and {shape[1]}, got {acceleration}")
+    # A spoke has about as many frequencies as a column.
+    mask = sample(key, shape, round(shape[1] / acceleration) if lines == "radial" else acceleration)
     return (inverse.RealFourierMask if shape[-1] == 1 else inverse.FourierMask)(mask, shape, noise_std)
 
 

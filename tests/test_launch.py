@@ -154,6 +154,7 @@ def small_network():
     return Pretrained(network, params, sgm.VP(), sgm.score.Noise(), {}, (2,))
 
 
+@pytest.mark.slow
 def test_checkpoints_that_cannot_be_converted_are_refused_in_one_line(tmp_path):
     options = ["--mode=convert", f"--workdir={tmp_path / 'run'}"]
     assert "--source" in complaint(*options)

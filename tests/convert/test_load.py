@@ -38,6 +38,7 @@ def ncsnpp():
     return state, record, config
 
 
+@pytest.mark.slow
 def test_averaged_weights_of_a_checkpoint_give_the_recorded_output(ncsnpp):
     _, record, config = ncsnpp
     expected = np.load(DATA / "ncsnpp_ve_continuous_pth_output.npz")["output"].transpose(0, 2, 3, 1)

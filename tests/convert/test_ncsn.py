@@ -60,6 +60,7 @@ def test_every_level_of_the_schedule_is_fed_its_own_index(name):
 
 
 @pytest.mark.parametrize("name", [pytest.param("ncsn_mnist", marks=pytest.mark.slow), "ncsnv2"])
+@pytest.mark.slow
 def test_annealed_langevin_runs_through_a_converted_network(name):
     _, _, config = recorded(name)
     pretrained, model = converted(name), config["model"]

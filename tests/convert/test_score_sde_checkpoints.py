@@ -93,6 +93,7 @@ def test_recorded_score_is_reproduced(name):
         (DDPM_LARGE, 111_569_923, 51),
     ],
 )
+@pytest.mark.slow
 def test_published_networks_have_their_published_size(options, parameters, modules):
     config = NCSNPP | options
     network = make_network(read_flags(config))

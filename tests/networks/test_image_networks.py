@@ -42,6 +42,7 @@ def test_starts_at_zero_and_at_its_input(name):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.slow
 def test_every_weight_has_a_finite_gradient(name):
     options = {"num_classes": 3, "augment_labels": 2} if name in DENOISERS else {}
     network, x = NETWORKS[name](**options), images(4, 8, 8, 1)

@@ -102,6 +102,7 @@ def gradient(network):
 
 
 @pytest.mark.parametrize("name", [pytest.param("ncsn", marks=pytest.mark.slow), "ncsnv2"])
+@pytest.mark.slow
 def test_every_weight_has_a_finite_gradient_at_the_start(name):
     network = small(name)
     params = compiled(network.init)(jax.random.key(0, impl="unsafe_rbg"), LABEL, images(2, 8, 8, 3))
@@ -123,6 +124,7 @@ def test_remat_gives_the_same_gradient():
 
 
 @pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.slow
 def test_bfloat16_computes_nearly_the_same_with_float32_parameters(name):
     x, params = images(2, 8, 8, 3), drawn(small(name), 2, 8, 8, 3)
     exact = applier(small(name))(params, LABEL, x)

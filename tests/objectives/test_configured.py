@@ -81,6 +81,7 @@ def test_options_reach_the_objective():
     assert keywords["slices"] == 3 and keywords["projection"] is sgm.divergence.gaussian
 
 
+@pytest.mark.slow
 def test_energies_by_config_train_and_have_symmetric_scores():
     config = configs.energy.get_config("smoke")
     config.matching.name = "sliced_vr"

@@ -270,6 +270,7 @@ def test_float32_stays_close_to_float64_over_many_steps(solver):
     np.testing.assert_allclose(single, double, atol=2e-4)
 
 
+@pytest.mark.slow
 def test_new_schedules_compile_nothing_and_gradients_are_finite():
     sde = sgm.VP()
 

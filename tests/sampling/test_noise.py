@@ -39,6 +39,7 @@ def test_noise_of_an_example_is_the_same_in_any_batch(impl, x64):
         assert not np.any(noise == per_example_noise(keys, 3, (6, 3, 5)))
 
 
+@pytest.mark.slow
 def test_strong_order_of_diffrax_solvers_on_one_path():
     sde = sgm.EDM(t_min=0.1, t_max=4.0)
     score = Mixture([[-1.0, 0.5], [1.0, 1.0], [0.3, -1.2]], 0.4).score_fn(sde)
@@ -77,6 +78,7 @@ def test_strong_order_of_diffrax_solvers_on_one_path():
     assert orders["SRA1"] > 1.4 and orders["ShARK"] > 1.4, errors
 
 
+@pytest.mark.slow
 def test_the_tree_is_one_path_an_example():
     keys = per_example_keys(jax.random.key(0), 4)
     tree = lambda keys: BrownianTree(

@@ -44,7 +44,10 @@ def test_as_many_bad_steps_are_left_out_as_allowed_and_counted(tmp_path):
         run(tmp_path / "often", 20, Often(), safeguards=Safeguards(skip_limit=3))
 
 
-@pytest.mark.parametrize("damage", ["cut", "gone", "metadata"])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("damage", ["cut", pytest.param("gone", marks=SLOW), pytest.param("metadata", marks=SLOW)])
 def test_a_damaged_checkpoint_is_left_out_with_a_word_and_the_one_before_serves(tmp_path, damage, capsys):
     run(tmp_path, 10)
     files = [path for path in (tmp_path / "checkpoints" / "10").rglob("*") if path.is_file()]
@@ -100,6 +103,7 @@ def python(script, tests, *arguments):
     return subprocess.run([sys.executable, "-c", script, *map(str, arguments)], capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_in_one_line_and_keeps_the_last_checkpoint(tmp_path, request):
     done = python(FULL, request.path.parent, tmp_path)
     assert "OSError" in done.stdout or "CheckpointFailed" in done.stdout, done.stderr[-2000:]
@@ -136,6 +140,7 @@ HANGING = """
 """
 
 
+@pytest.mark.slow
 def test_a_step_that_never_ends_ends_the_process_and_shows_where_it_hung(tmp_path, request):
     done = python(HANGING, request.path.parent, tmp_path)
     assert done.returncode == 1

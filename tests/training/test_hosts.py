@@ -1,7 +1,9 @@
 """Several real processes over localhost, each with devices of its own, train what one process trains."""
 
 import pathlib
+import shutil
 import sys
+import time
 
 import chex
 import jax
@@ -40,6 +42,67 @@ def test_two_hosts_train_what_one_does(tmp_path):
     chex.assert_trees_all_close(*states, rtol=1e-5, atol=1e-7)
     assert [[row["step"] for row in part] for part in rows] == [[4, 8, 12]] * 2
     assert [row["loss"] for row in rows[0]] == pytest.approx([row["loss"] for row in rows[1]], rel=1e-5)
+
+
+def options(workdir, **fields):
+    given = {"train.steps": 400, "train.log_every": 20, "train.eval_every": 0, "train.checkpoint_every": 20} | fields
+    arguments = [f"--config.{name}={value}" for name, value in given.items()]
+    return (
+        "--config=configs/toy.py:smoke",
+        "--mode=train",
+        f"--workdir={workdir}",
+        "--heartbeat_timeout=10",
+        *arguments,
+    )
+
+
+def final_state(workdir):
+    experiment = Experiment.from_config(get_config("smoke"))
+    with training.Checkpoints(workdir) as checkpoints:
+        assert checkpoints.latest == 400
+        return checkpoints.restore(jax.eval_shape(experiment.init))[0]
+
+
+def wait_for_checkpoint(workdir, processes, limit=240):
+    start = time.monotonic()
+    while not any(path.name.isdigit() for path in (workdir / "checkpoints").glob("*")):
+        assert time.monotonic() - start < limit and all(process.poll() is None for process in processes)
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_four_hosts_one_of_them_killed_go_on_as_four_or_as_two(tmp_path):
+    with launched(4, *options(tmp_path / "whole")) as processes:
+        assert finish(processes)[0] == [0] * 4
+    with launched(4, *options(tmp_path / "killed")) as processes:
+        wait_for_checkpoint(tmp_path / "killed", processes)
+        processes[2].kill()
+        # The others notice, and end by themselves.
+        codes, _ = finish(processes)
+    assert codes[2] == -9 and all(code != 0 for code in codes)
+    shutil.copytree(tmp_path / "killed", tmp_path / "fewer")
+    with launched(4, *options(tmp_path / "killed")) as processes:
+        assert finish(processes)[0] == [0] * 4
+    with launched(2, *options(tmp_path / "fewer")) as processes:
+        assert finish(processes)[0] == [0] * 2
+    whole = final_state(tmp_path / "whole")
+    chex.assert_trees_all_equal(final_state(tmp_path / "killed"), whole)
+    chex.assert_trees_all_close(final_state(tmp_path / "fewer"), whole, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_notice_of_preemption_at_one_host_saves_and_ends_both_after_the_same_step(tmp_path):
+    endless = {"train.steps": 10**6, "train.checkpoint_every": 10**5}
+    with launched(2, *options(tmp_path, **endless)) as processes:
+        while "metrics.jsonl" not in {path.name for path in tmp_path.iterdir()}:
+            time.sleep(0.05)
+        time.sleep(2)
+        processes[1].terminate()
+        codes, written = finish(processes)
+    assert codes == [0, 0], written
+    assert "checkpoint saved" in written[0]
+    with training.Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.latest % 10**5
 
 
 @pytest.mark.parametrize(
