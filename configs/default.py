@@ -100,6 +100,13 @@ def get_config() -> ConfigDict:
     config.train.checkpoint_every = 1000
     config.train.keep = 2  # checkpoints
 
+    config.parallel = ConfigDict()
+    config.parallel.mode = "jit"  # jit (over a mesh), pmap (replicated)
+    config.parallel.data = -1  # devices along each axis of the mesh; -1 for all that remain
+    config.parallel.fsdp = 1  # splits the batch and the state
+    config.parallel.model = 1  # splits the channels
+    config.parallel.steps_per_dispatch = 1  # updates in one call of the compiled step
+
     config.sampling = ConfigDict()
     config.sampling.process = "probability_flow"  # probability_flow, reverse_sde
     config.sampling.eta = 1.0  # noise strength of reverse_sde

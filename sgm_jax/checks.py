@@ -14,6 +14,7 @@ from sgm_jax.naming import choose, set_options
 from sgm_jax.samplers import make_solver
 from sgm_jax.sde import AbstractSDE
 from sgm_jax.tasks import make_problem
+from sgm_jax.training.parallel import PROGRAMS
 
 
 def sampling_levels(config: ConfigDict, sde: AbstractSDE) -> NDArray | None:
@@ -72,6 +73,30 @@ def check_sampling(config: ConfigDict, sde: AbstractSDE) -> None:
                 f"sampling.schedule 'fitted' with to_zero={section.to_zero} needs final {final!r}, got "
                 f"{section.final!r}"
             )
+
+
+def check_parallel(config: ConfigDict, coupled: bool) -> None:
+    """Check all of the section on devices that does not depend on how many there are.
+
+    Args:
+        config: the config.
+        coupled: whether losses couple the examples of a batch.
+    """
+    section, train = config.parallel, config.train
+    choose("parallel.mode", section.mode, PROGRAMS)
+    if section.mode == "pmap" and (section.fsdp, section.model) != (1, 1):
+        raise ValueError(
+            f"parallel.mode 'pmap' needs fsdp=1 and model=1, got fsdp={section.fsdp} and model={section.model}"
+        )
+    if section.mode == "pmap" and coupled:
+        raise ValueError(f"parallel.mode must be 'jit' for objective {config.objective!r}, got 'pmap'")
+    steps = section.steps_per_dispatch
+    if steps < 1:
+        raise ValueError(f"parallel.steps_per_dispatch must be at least 1, got {steps}")
+    names = ("steps", "log_every", "eval_every", "checkpoint_every")
+    left = [f"train.{name}={train[name]}" for name in names if train[name] % steps]
+    if left:
+        raise ValueError(f"parallel.steps_per_dispatch must divide {', '.join(left)}, got {steps}")
 
 
 def check_rank(name: str, shape: tuple[int, ...]) -> None:

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from sgm_jax import data as datasets
 from sgm_jax import guidance, sampling, sde
-from sgm_jax.checks import check_inverse, check_labels, check_rank, check_sampling, sampling_levels
+from sgm_jax.checks import check_inverse, check_labels, check_parallel, check_rank, check_sampling, sampling_levels
 from sgm_jax.components import (
     AUGMENTATIONS,
     MATCHINGS,
@@ -58,6 +58,8 @@ class Experiment:
     schedule: Schedule
 
     matchings: ClassVar[Mapping[str, Callable]] = MATCHINGS
+    # Whether losses couple the examples of a batch, so that a part of it does not give its part of the result.
+    coupled: ClassVar[bool] = False
 
     @classmethod
     def from_config(cls, config: ConfigDict, pretrained: Pretrained | None = None) -> "Experiment":
@@ -83,6 +85,7 @@ class Experiment:
             raise ValueError(f"train.ema_rate must be in [0, 1), got {train.ema_rate}")
         if not 0 <= train.label_dropout <= 1:
             raise ValueError(f"train.label_dropout must be in [0, 1], got {train.label_dropout}")
+        check_parallel(config, cls.coupled)
         schedule = Schedule(train.steps, train.log_every, train.eval_every, train.checkpoint_every)
         learning_rate = choose("optimizer.schedule", config.optimizer.schedule, SCHEDULES)(
             config.optimizer.learning_rate, config.optimizer.warmup, train.steps
@@ -220,8 +223,8 @@ class Experiment:
         """Return the config's form of score matching [b] for data `x0` [b, ...]."""
         return self.matching(key, self.sde, score_fn, x0, weighting=self.weighting, times=self.times)
 
-    def train_step(self) -> Callable:
-        """Return the pure training step `(state, batch) -> (state, metrics)`."""
+    def train_step(self, axis_name: str | None = None) -> Callable:
+        """Return the pure training step `(state, batch) -> (state, metrics)`, mapped over an axis if one is named."""
         train = self.config.train
         return make_train_step(
             self.loss,
@@ -229,6 +232,7 @@ class Experiment:
             seed=self.config.seed,
             ema_rate=train.ema_rate,
             accumulate=train.accumulate,
+            axis_name=axis_name,
         )
 
     def sampler(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from sgm_jax.partial_batch import rows_of, whole_key
 from sgm_jax.sde import AbstractSDE
 from sgm_jax.shapes import PRNGKey
 
@@ -75,5 +76,6 @@ def _lattice(key: PRNGKey, draws: int, count: int) -> Array:
     References:
         Kingma et al., Variational Diffusion Models, 2021, appendix I.1.
     """
-    shifts = jax.random.uniform(key, (draws, 1))
-    return (jnp.arange(draws)[:, None] + jnp.mod(shifts + jnp.arange(count) / count, 1.0)) / draws
+    shifts = jax.random.uniform(whole_key(key), (draws, 1))
+    rows, total = rows_of(key, count)
+    return (jnp.arange(draws)[:, None] + jnp.mod(shifts + rows / total, 1.0)) / draws

@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -25,6 +25,8 @@ class VariationalExperiment(Experiment):
 
     Losses are bounds on the negative log-likelihood of the raw data, in bits per dimension.
     """
+
+    coupled: ClassVar[bool] = True
 
     @classmethod
     def from_config(cls, config: ConfigDict, pretrained: Pretrained | None = None) -> "VariationalExperiment":
@@ -110,6 +112,8 @@ def measure_bound(experiment: VariationalExperiment, workdir: pathlib.Path, para
 
 class MaximumLikelihoodExperiment(Experiment):
     """An experiment trained by the probability-flow ODE itself, with the tolerances of the `likelihood` section."""
+
+    coupled: ClassVar[bool] = True
 
     def _loss(self, keys, network, batch, augmentation):
         bins, augment, loss = keys

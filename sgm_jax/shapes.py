@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
+from sgm_jax.partial_batch import rows_of, whole_key
+
 Batch: TypeAlias = Float[Array, "b ..."]
 PerExample: TypeAlias = Float[Array, " b"]
 Level: TypeAlias = Float[Array, "..."] | Float[np.ndarray, "..."] | np.floating | float
@@ -46,7 +48,7 @@ def per_example_keys(key: PRNGKey | PRNGKeys, count: int) -> PRNGKeys:
         ValueError: if `key` holds neither one key nor `count` keys.
     """
     if key.ndim == 0:
-        return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(count))
+        return jax.vmap(jax.random.fold_in, (None, 0))(whole_key(key), rows_of(key, count)[0])
     if key.shape != (count,):
         raise ValueError(f"key must be one PRNG key or one an example ({count}), got keys of shape {key.shape}")
     return key

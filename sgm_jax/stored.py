@@ -4,6 +4,8 @@ import pathlib
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict
 
 from sgm_jax.convert import Pretrained, load
@@ -19,7 +21,9 @@ def parameters(experiment: Experiment, workdir: pathlib.Path) -> Any:
     if network is not None:
         return network.params
     with Checkpoints(workdir) as checkpoints:
-        return checkpoints.restore(jax.eval_shape(experiment.init))[0].ema_params
+        params = checkpoints.restore(jax.eval_shape(experiment.init))[0].ema_params
+    # Free to go wherever the data are.
+    return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), params)
 
 
 def trained(experiment: Experiment, workdir: pathlib.Path) -> tuple[Experiment, Any]:

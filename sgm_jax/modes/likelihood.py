@@ -19,6 +19,7 @@ from sgm_jax.modes import records
 from sgm_jax.modes.shared import LIKELIHOOD, Unsuitable, examples, stream, write_json
 from sgm_jax.sampling import Angle
 from sgm_jax.stored import trained
+from sgm_jax.training.parallel import spread
 from sgm_jax.version import __version__
 
 # Of held-out data, as `summarise` returns them: (experiment, workdir, params) -> figures.
@@ -88,6 +89,8 @@ def log_likelihood(
 ) -> likelihood.Likelihood:
     """Return the log-likelihoods of raw examples, dequantised for the `draw`-th time.
 
+    They are split over the devices if these divide them.
+
     Args:
         experiment: the experiment; its `likelihood` section says how.
         params: the network's parameters.
@@ -98,6 +101,7 @@ def log_likelihood(
     section = experiment.config.likelihood
     key = jax.random.fold_in(stream(experiment, LIKELIHOOD), draw)
     keys = jax.vmap(lambda i: jax.random.split(jax.random.fold_in(key, i)))(jnp.asarray(index))
+    keys, batch = spread((keys, jax.tree.map(jnp.asarray, batch)))
     x = jax.vmap(lambda key, raw: experiment.scaling.dequantise(key, raw[None])[0])(keys[:, 0], batch["x"])
     return likelihood.log_likelihood(
         keys[:, 1],

@@ -12,6 +12,7 @@ from sgm_jax.experiment import Experiment
 from sgm_jax.modes.shared import CALIBRATION, SAMPLES, Unsuitable, held_out_batch, is_image, stream
 from sgm_jax.shapes import per_example_keys
 from sgm_jax.stored import trained
+from sgm_jax.training.parallel import spread
 
 GRID = 100  # images in the sample grid
 
@@ -20,6 +21,8 @@ def draw(
     experiment: Experiment, workdir: pathlib.Path, params: Any, count: int, guidance: float | None = None
 ) -> np.ndarray:
     """Draw `count` samples as raw data, in batches whose size changes nothing but memory.
+
+    Each batch is split over the devices if they divide it.
 
     The scale of guidance is the config's unless given.
     """
@@ -30,8 +33,9 @@ def draw(
     for start in tqdm(range(0, count, section.batch_size), desc="sampling", unit="batch", disable=None):
         # A last, smaller batch is filled up so that the compiled sampler serves it too.
         index = np.minimum(np.arange(start, start + section.batch_size), count - 1)
-        process = experiment.process(params, None if label is None else jnp.asarray(label[index]), guidance)
-        out = sampling.sample(keys[index], process, (len(index), *experiment.dataset.shape), **options)
+        part_keys, part_label = spread((keys[index], None if label is None else jnp.asarray(label[index])))
+        process = experiment.process(params, part_label, guidance)
+        out = sampling.sample(part_keys, process, (len(index), *experiment.dataset.shape), **options)
         parts.append(np.asarray(experiment.scaling.to_raw(out.x)))
     return np.concatenate(parts)[:count]
 

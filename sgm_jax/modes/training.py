@@ -1,12 +1,16 @@
 """Training."""
 
+import functools
 import pathlib
 
 import jax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
 
 from sgm_jax import data as datasets
 from sgm_jax.experiment import Experiment
-from sgm_jax.modes.shared import HELD_OUT, held_out_batch, stream, write_json
+from sgm_jax.modes.shared import HELD_OUT, Unsuitable, held_out_batch, stream, write_json
+from sgm_jax.training import parallel
 from sgm_jax.training import train as train_loop
 
 
@@ -16,26 +20,50 @@ def train(experiment: Experiment, workdir: pathlib.Path) -> int:
 
 
 def train_to_end(experiment: Experiment, workdir: pathlib.Path) -> bool:
-    """Train; returns whether all steps were made."""
+    """Train on the devices of all hosts; returns whether all steps were made.
+
+    Raises:
+        Unsuitable: if the config's `parallel` section does not fit the devices or the batch.
+    """
     config = experiment.config
-    write_json(workdir / "config.json", config.to_dict())
-    batches = datasets.training_batches(experiment.dataset.train, config.train.batch_size, seed=config.seed)
-    held_out = held_out_batch(experiment, config.train.eval_examples)
+    first_host, mesh = jax.process_index() == 0, training_mesh(config)
+    if first_host:
+        write_json(workdir / "config.json", config.to_dict())
+    rows = parallel.host_rows(mesh, config.train.batch_size)
+    batches = datasets.training_batches(experiment.dataset.train, config.train.batch_size, seed=config.seed, rows=rows)
+    held_out = parallel.spread(held_out_batch(experiment, config.train.eval_examples), mesh)
     # The same noise and times at every evaluation, so that the curve shows the network alone.
     held_out_loss = jax.jit(
-        lambda params: experiment.held_out_loss(stream(experiment, HELD_OUT), params, held_out).mean()
+        lambda params, batch: experiment.held_out_loss(stream(experiment, HELD_OUT), params, batch).mean()
     )
+    program, axis_name = parallel.PROGRAMS[config.parallel.mode]
     outcome = train_loop(
-        experiment.train_step(),
-        jax.jit(experiment.init),
+        experiment.train_step(axis_name),
+        experiment.init,
         batches,
         experiment.schedule,
         workdir,
-        evaluate=lambda state: held_out_loss(state.ema_params),
+        evaluate=lambda state: held_out_loss(state.ema_params, held_out),
         learning_rate=experiment.learning_rate,
         config=config.to_dict(),
         keep=config.train.keep,
+        compile=functools.partial(program, mesh=mesh, steps=config.parallel.steps_per_dispatch),
     )
-    if not outcome.finished:
+    if first_host and not outcome.finished:
         print(f"stopped at step {int(outcome.state.step)}, checkpoint saved; the same command goes on from here")
     return outcome.finished
+
+
+def training_mesh(config: ConfigDict) -> Mesh:
+    """Return the mesh that the config's `parallel` section makes of all devices.
+
+    Raises:
+        Unsuitable: if it does not fit them, or they do not divide the batch.
+    """
+    section, train = config.parallel, config.train
+    try:
+        mesh = parallel.make_mesh(section.data, section.fsdp, section.model)
+        parallel.check_batch(train.batch_size, train.accumulate, mesh.shape["data"] * mesh.shape["fsdp"])
+    except ValueError as error:
+        raise Unsuitable(str(error)) from error
+    return mesh

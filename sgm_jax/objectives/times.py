@@ -9,6 +9,7 @@ import numpy as np
 from jax.scipy.special import ndtri
 from jaxtyping import Array, Float
 
+from sgm_jax.partial_batch import rows_of
 from sgm_jax.sde import AbstractSDE
 from sgm_jax.shapes import PerExample, PRNGKey
 
@@ -27,7 +28,8 @@ def stratified_quantiles(key: PRNGKey, count: int) -> PerExample:
         Kingma et al., Variational Diffusion Models, 2021, appendix I.1.
     """
     shift = jax.random.uniform(key, minval=jnp.finfo(jnp.float32).tiny)
-    return jnp.mod(shift + jnp.arange(count) / count, 1.0)
+    rows, total = rows_of(key, count)
+    return jnp.mod(shift + rows / total, 1.0)
 
 
 class UniformTimes(eqx.Module):

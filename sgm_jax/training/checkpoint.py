@@ -80,7 +80,8 @@ class Checkpoints:
         """Read a checkpoint.
 
         Args:
-            like: a state, or the shapes of one, that the checkpoint must fit.
+            like: a state, or the shapes of one, that the checkpoint must fit; each array comes back with the sharding
+                that it has there, whatever it was when it was saved, on this host's first device where it has none.
             step: which checkpoint; the newest unless given.
 
         Returns:
@@ -93,13 +94,18 @@ class Checkpoints:
         step = self.latest if step is None else step
         if step is None:
             raise FileNotFoundError(f"no checkpoint in {self._manager.directory}")
-        target = jax.tree.map(ocp.utils.to_shape_dtype_struct, _as_dict(like))
+        target = jax.tree.map(_with_place, _as_dict(like))
         stored = self._manager.item_metadata(step)["state"]
         _check_fit(_shapes(target), _shapes(stored), f"checkpoint {step} in {self._manager.directory}")
         restored = self._manager.restore(
             step, args=ocp.args.Composite(state=ocp.args.StandardRestore(target), data=ocp.args.JsonRestore())
         )
         return TrainState(**restored["state"]), restored["data"]
+
+
+def _with_place(leaf: Any) -> jax.ShapeDtypeStruct:
+    sharding = getattr(leaf, "sharding", None) or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
 
 def _as_dict(state: TrainState) -> dict[str, Any]:

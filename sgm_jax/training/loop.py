@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from sgm_jax.training.checkpoint import Checkpoints, to_json
 from sgm_jax.training.metrics import MetricsLog
+from sgm_jax.training.parallel import Program, jit_program
 from sgm_jax.training.state import TrainState
 
 
@@ -68,46 +69,61 @@ def train(
     learning_rate: Callable[[int], Any] | None = None,
     config: dict | None = None,
     keep: int = 2,
+    compile: Callable[[Callable, Callable], Program] = jit_program,
 ) -> Outcome:
     """Train from the newest checkpoint in `workdir`, or from the start.
 
     Args:
-        train_step: pure step `(state, batch) -> (state, metrics)`; compiled here, its state donated.
+        train_step: pure step `(state, batch) -> (state, metrics)`.
         make_state: returns the initial state.
-        data: endless iterator of batches (dicts of arrays) with `get_state()` and `set_state(...)`.
+        data: endless iterator of this host's part of each batch (dicts of arrays) with `get_state()` and
+            `set_state(...)`.
         schedule: lengths and intervals.
         workdir: folder for `metrics.jsonl` and `checkpoints/`.
         evaluate: held-out loss of a state.
         learning_rate: `step -> learning rate`, for the metrics.
         config: stored with every checkpoint.
         keep: number of latest checkpoints to keep.
+        compile: `(train_step, make_state) -> Program`, which says on what devices the step runs; one unless given.
 
     Raises:
         TrainingDiverged: at a loss or gradient that is not finite; the last checkpoint stays.
         CheckpointMismatch: if the checkpoint in `workdir` holds another architecture.
     """
     # ------------------------------------------------------------------ start, or go on
-    step_fn = jax.jit(train_step, donate_argnums=0)
+    program, first_host = compile(train_step, make_state), jax.process_index() == 0
     with contextlib.ExitStack() as stack:
         checkpoints = stack.enter_context(Checkpoints(workdir, keep))
         if checkpoints.latest is None:
-            state = make_state()
+            state = program.init()
         else:
-            state, position = checkpoints.restore(jax.eval_shape(make_state))
+            state, position = checkpoints.restore(program.like)
             data.set_state(position)
         start = int(state.step)
-        log = MetricsLog(pathlib.Path(workdir) / "metrics.jsonl", start)
+        if (schedule.steps - start) % program.steps:
+            raise ValueError(
+                f"parallel.steps_per_dispatch must divide the steps that remain, got {program.steps} for steps "
+                f"{start} to {schedule.steps}"
+            )
+        log = MetricsLog(pathlib.Path(workdir) / "metrics.jsonl", start) if first_host else None
         stop = stack.enter_context(_stop_signals())
         bar = stack.enter_context(
-            tqdm(total=schedule.steps, initial=start, unit="step", desc="training", mininterval=1)
+            tqdm(
+                total=schedule.steps,
+                initial=start,
+                unit="step",
+                desc="training",
+                mininterval=1,
+                disable=not first_host,
+            )
         )
 
         # -------------------------------------------------------------- steps
         pending, since = [], time.perf_counter()
-        for step in range(start, schedule.steps):
-            state, metrics = step_fn(state, next(data))
+        for step in range(start, schedule.steps, program.steps):
+            state, metrics = program.step(state, program.place([next(data) for _ in range(program.steps)]))
             pending.append(metrics)
-            done = step + 1
+            done = step + program.steps
             # Asked once a step: a signal that comes later is for the next one, which then saves.
             stopping = stop.is_set()
             last = done == schedule.steps or stopping
@@ -120,21 +136,23 @@ def train(
                 )
             }
             due["log"] |= due["eval"]
-            bar.update()
+            bar.update(program.steps)
             if not any(due.values()):
                 continue
 
             # ---------------------------------------------------------- metrics, which also tell whether all is well
-            rows = {name: np.array([row[name] for row in jax.device_get(pending)]) for name in metrics}
-            _check_finite(rows, done - len(pending))
+            rows = {name: np.hstack([row[name] for row in jax.device_get(pending)]) for name in metrics}
+            updates = len(rows["loss"])
+            _check_finite(rows, done - updates)
             if due["log"]:
                 row = {"step": done, **{name: float(values.mean()) for name, values in rows.items()}}
-                row["steps_per_second"] = len(pending) / (time.perf_counter() - since)
+                row["steps_per_second"] = updates / (time.perf_counter() - since)
                 if learning_rate is not None:
                     row["learning_rate"] = float(learning_rate(done - 1))
                 if due["eval"] and not stopping:
                     row["eval_loss"] = float(evaluate(state))
-                log.write(row)
+                if log is not None:
+                    log.write(row)
                 bar.set_postfix(loss=f"{row['loss']:.4f}", refresh=False)
                 pending, since = [], time.perf_counter()
 

@@ -10,6 +10,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, PyTree
 
+from sgm_jax.partial_batch import part_key
 from sgm_jax.shapes import PRNGKey
 
 Batch = dict[str, Array | np.ndarray]
@@ -50,18 +51,22 @@ def make_train_step(
     seed: int,
     ema_rate: float,
     accumulate: int = 1,
+    axis_name: str | None = None,
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
     """Make the pure function `train_step(state, batch) -> (state, metrics)`.
 
     The moving average warms up as `min(ema_rate, (1 + step) / (10 + step))`, so that it forgets the initialisation
-    however short the run.
+    however short the run. What is drawn for an example is a function of seed, step and the example's place in the
+    batch, in however many parts the batch is worked through.
 
     Args:
-        loss_fn: `loss_fn(key, params, batch) -> losses` [b].
+        loss_fn: `loss_fn(key, params, batch) -> losses` [b]; what it draws has the batch as its leading axis.
         optimizer: an optax optimiser.
         seed: seed of every draw in training.
         ema_rate: decay of the moving average a step; 0 keeps no average.
         accumulate: number of slices the batch is worked through in, with one update at the end.
+        axis_name: name of the axis that the step is mapped over, each device with its part of the batch; None where it
+            sees the whole batch.
 
     Returns:
         The step. Its metrics are the scalars `loss` and `gradient_norm` (before clipping).
@@ -71,17 +76,22 @@ def make_train_step(
         return jnp.mean(loss_fn(key, params, batch))
 
     def gradients(params, key, batch):
-        if accumulate == 1:
+        if accumulate == 1 and axis_name is None:
             return jax.value_and_grad(objective)(params, key, batch)
-        slices = jax.tree.map(lambda x: x.reshape(accumulate, x.shape[0] // accumulate, *x.shape[1:]), batch)
+        size = jax.tree.leaves(batch)[0].shape[0]
+        device, devices = (0, 1) if axis_name is None else (jax.lax.axis_index(axis_name), jax.lax.axis_size(axis_name))
+        # Every `accumulate`-th example, so that each slice is spread over the devices as the batch is.
+        slices = jax.tree.map(lambda x: jnp.swapaxes(x.reshape(-1, accumulate, *x.shape[1:]), 0, 1), batch)
 
         def add(total, pair):
             index, part = pair
-            value = jax.value_and_grad(objective)(params, jax.random.fold_in(key, index), part)
+            part_of_key = part_key(key, device * size + index, accumulate, devices * size)
+            value = jax.value_and_grad(objective)(params, part_of_key, part)
             return jax.tree.map(lambda a, b: a + b / accumulate, total, value), None
 
         zero = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, params))
-        return jax.lax.scan(add, zero, (jnp.arange(accumulate), slices))[0]
+        mean = jax.lax.scan(add, zero, (jnp.arange(accumulate), slices))[0]
+        return mean if axis_name is None else jax.lax.pmean(mean, axis_name)
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.key(seed), state.step)
