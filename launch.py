@@ -1,5 +1,6 @@
 """Train, sample, score and report: `python launch.py --config=configs/mnist.py --workdir=runs/mnist --mode=run`."""
 
+import functools
 import pathlib
 import sys
 
@@ -16,6 +17,7 @@ MODES = (
     "evaluate",
     "guidance",
     "suggest",
+    "plan",
     "export",
     "convert",
 )
@@ -27,6 +29,8 @@ HELP = f"""usage: python launch.py [--config=FILE[:smoke]] [--workdir=FOLDER] [-
   --mode     {", ".join(MODES)}
                run         train, sample, score and write <workdir>/report/index.html
                suggest     noise levels that suit the data      -> suggestion.json
+               plan        memory, time and cost on a TPU slice -> plan.json, compiled with no TPU at hand:
+                           --topology=v5e:16x16 (or cpu, gpu) [--price=PER_CHIP_HOUR] [--suggest]
                train       train, or go on from the newest checkpoint in the workdir
                fit         fit the sampler's steps to the model -> fitted_<solver>_<steps>.npz
                sample      draw samples                         -> samples.npz, samples.png, samples/index.html
@@ -75,7 +79,7 @@ def main(argv: list[str]) -> int:
     config_file = config_flags.get_config_filename(flags.FLAGS["config"])
     workdir = pathlib.Path(workdir or pathlib.Path("runs") / pathlib.Path(config_file.split(":")[0]).stem)
 
-    from sgm_jax import modes, run, stored
+    from sgm_jax import data, modes, planning, run, stored
     from sgm_jax.fitted import FitMismatch
     from sgm_jax.naming import choose
     from sgm_jax.training import CheckpointMismatch, TrainingDiverged
@@ -91,7 +95,14 @@ def main(argv: list[str]) -> int:
         if mode in ("run", "train") and config.pretrained:
             return fail(f"--mode={mode} trains a network of its own; for {config.pretrained!r} choose another mode")
         network = None if mode in ("run", "train") else stored.find(config, workdir)
-        experiment = kind.from_config(config) if network is None else kind.from_config(config, network)
+        if mode == "plan":
+            classes = config.network.get("num_classes")
+            load = functools.partial(data.describe, num_classes=classes)
+            options = {name: flags.FLAGS[name].value for name in ("price", "suggest")}
+            task = functools.partial(task, topology=planning.find(flags.FLAGS.topology), **options)
+            experiment = kind.from_config(config, load=load)
+        else:
+            experiment = kind.from_config(config) if network is None else kind.from_config(config, network)
     except (ValueError, OSError) as error:
         return fail(str(error))
     try:
@@ -113,6 +124,9 @@ def start() -> None:
     flags.DEFINE_string("source", None, "checkpoint to convert")
     flags.DEFINE_string("format", None, "its format")
     flags.DEFINE_string("source_config", None, "its flags")
+    flags.DEFINE_string("topology", "", "devices to plan for")
+    flags.DEFINE_float("price", None, "of a chip for an hour", lower_bound=0)
+    flags.DEFINE_boolean("suggest", False, "whether a plan tries ways to train")
     flags.DEFINE_enum("mode", "run", MODES, "what to do")
     config_flags.DEFINE_config_file("config", None, "experiment", lock_config=True)
     logging.set_verbosity(logging.WARNING)

@@ -20,6 +20,7 @@ def get_config() -> ConfigDict:
     config.data.path = placeholder(str)
     config.data.size = placeholder(int)
     config.data.count = placeholder(int)
+    config.data.shape = placeholder(tuple)  # of arrays: what each example must have
     config.data.channels = placeholder(int)
     config.data.test_fraction = placeholder(float)
     config.data.dataset = placeholder(str)

@@ -62,13 +62,16 @@ class Experiment:
     coupled: ClassVar[bool] = False
 
     @classmethod
-    def from_config(cls, config: ConfigDict, pretrained: Pretrained | None = None) -> "Experiment":
+    def from_config(
+        cls, config: ConfigDict, pretrained: Pretrained | None = None, load: Callable = datasets.load
+    ) -> "Experiment":
         """Build everything a config names.
 
         Args:
             config: the config.
             pretrained: what network, SDE, prediction and scaling are taken from, in place of the config's; the data
                 too where the config's `data.name` is "none": their shape is known then, but there are no examples.
+            load: where the data come from, `(name, **options) -> Dataset`; `sgm_jax.data.describe` needs none at hand.
 
         Raises:
             ValueError: if a name, option or number in the config is not allowed, or the data are not usable.
@@ -111,14 +114,14 @@ class Experiment:
         check_sampling(config, parts["sde"])
         options = {k: v for k, v in config.data.items() if k not in ("name", "low", "high") and v is not None}
         if pretrained is None:
-            dataset = datasets.load(config.data.name, **options)
+            dataset = load(config.data.name, **options)
             network = cls.make_network(config, dataset)
             scaling = Scaling(dataset.levels, config.data.low, config.data.high)
         else:
             network, scaling = pretrained.network, pretrained.scaling
             dataset = datasets.absent(pretrained.shape, scaling.levels)
             if config.data.name != dataset.name:
-                dataset = datasets.load(config.data.name, **options)
+                dataset = load(config.data.name, **options)
             if (dataset.shape, dataset.levels) != (pretrained.shape, scaling.levels):
                 raise ValueError(
                     f"data must have the network's shape {pretrained.shape} and {scaling.levels} levels, got "

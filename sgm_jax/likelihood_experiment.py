@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -29,7 +30,9 @@ class VariationalExperiment(Experiment):
     coupled: ClassVar[bool] = True
 
     @classmethod
-    def from_config(cls, config: ConfigDict, pretrained: Pretrained | None = None) -> "VariationalExperiment":
+    def from_config(
+        cls, config: ConfigDict, pretrained: Pretrained | None = None, load: Callable = datasets.load
+    ) -> "VariationalExperiment":
         """Build everything a config names; as `Experiment.from_config`.
 
         Raises:
@@ -37,7 +40,7 @@ class VariationalExperiment(Experiment):
         """
         if pretrained is None and config.sde.name != "learned_vp":
             raise ValueError(f"objective 'vdm' needs sde.name 'learned_vp', got {config.sde.name!r}")
-        return super().from_config(config, pretrained)
+        return super().from_config(config, pretrained, load)
 
     def init(self) -> TrainState:
         """Return the initial training state, a function of the config alone."""

@@ -2,6 +2,7 @@
 
 from sgm_jax.data import catalogue, embedded, files, phantoms, toy
 from sgm_jax.data.dataset import ArraySource, Dataset, Source, absent, gather
+from sgm_jax.data.outline import outline
 from sgm_jax.data.pipeline import training_batches
 from sgm_jax.naming import choose, construct
 
@@ -15,6 +16,8 @@ DATASETS = {
     "tfds": catalogue.tfds,
     **toy.DENSITIES,
 }
+AT_HAND = ("digits", "mnist", "patches", "phantoms", *toy.DENSITIES)
+"""Those that come with the library."""
 
 
 def load(name: str, **options) -> Dataset:
@@ -30,4 +33,31 @@ def load(name: str, **options) -> Dataset:
     return construct(f"data {name!r}", choose("data.name", name, DATASETS), options)
 
 
-__all__ = ["DATASETS", "ArraySource", "Dataset", "Source", "absent", "gather", "load", "training_batches"]
+def describe(name: str, num_classes: int | None = None, **options) -> Dataset:
+    """Load a dataset that comes with the library, or describe one that lies elsewhere, without its examples.
+
+    Args:
+        name: one of `DATASETS`.
+        num_classes: number of classes of one that lies elsewhere, None without labels.
+        **options: as for `load`.
+
+    Raises:
+        ValueError: if the name is unknown, or nothing tells what the examples look like.
+    """
+    choose("data.name", name, DATASETS)
+    return load(name, **options) if name in AT_HAND else outline(name, num_classes, **options)
+
+
+__all__ = [
+    "AT_HAND",
+    "DATASETS",
+    "ArraySource",
+    "Dataset",
+    "Source",
+    "absent",
+    "describe",
+    "gather",
+    "load",
+    "outline",
+    "training_batches",
+]

@@ -127,7 +127,7 @@ def _inspect(path: pathlib.Path) -> tuple[tuple[int, int], str]:
         raise ValueError(f"image {str(path)!r} is broken: {error}") from error
 
 
-def arrays(path: str, test_fraction: float = 0.1) -> Dataset:
+def arrays(path: str, test_fraction: float = 0.1, shape: tuple[int, ...] | None = None) -> Dataset:
     """Load `x` [n, d] or [n, h, w, c] from a `.npy` file, or `x` and, if there, `label` [n] from a `.npz` file.
 
     8-bit integers are images of 256 levels, floating-point numbers continuous data.
@@ -135,6 +135,7 @@ def arrays(path: str, test_fraction: float = 0.1) -> Dataset:
     Args:
         path: the file.
         test_fraction: share of the examples held out, by a fixed permutation.
+        shape: shape that each example must have; any unless given.
 
     Raises:
         ValueError: if the file cannot be read, has the wrong shape or type, or holds NaN or infinity, saying where.
@@ -152,6 +153,8 @@ def arrays(path: str, test_fraction: float = 0.1) -> Dataset:
     x, label = stored["x"], stored.get("label")
     if x.ndim not in (2, 4) or len(x) < 2:
         raise ValueError(f"x in {file.name} must be [n, d] or [n, h, w, c] with n > 1, got shape {x.shape}")
+    if shape is not None and x.shape[1:] != tuple(shape):
+        raise ValueError(f"x in {file.name} must have examples of data.shape {tuple(shape)}, got {x.shape[1:]}")
     if not (x.dtype == np.uint8 or np.issubdtype(x.dtype, np.floating)):
         raise ValueError(f"x in {file.name} must be uint8 or floating point, got {x.dtype}")
     bad = np.argwhere(~np.isfinite(x))

@@ -13,6 +13,7 @@ from sgm_jax.modes.likelihood import measure as measure
 from sgm_jax.modes.likelihood import measure_likelihood as measure_likelihood
 from sgm_jax.modes.likelihood import save_likelihood as save_likelihood
 from sgm_jax.modes.likelihood import summarise as summarise
+from sgm_jax.modes.plan import plan as plan
 from sgm_jax.modes.planning import suggest as suggest
 from sgm_jax.modes.sampling import beside_data as beside_data
 from sgm_jax.modes.sampling import draw as draw
@@ -42,6 +43,7 @@ from sgm_jax.stored import export
 
 MODES = {
     "suggest": suggest,
+    "plan": plan,
     "train": train,
     "fit": fit,
     "sample": sample,

@@ -2,14 +2,12 @@
 
 import dataclasses
 import re
-from collections.abc import Callable
-from typing import Any
 
 import jax
-from jaxtyping import PyTree
 
 from sgm_jax.planning import cost, hlo
 from sgm_jax.planning.chips import Chip
+from sgm_jax.planning.topology import Topology
 
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _USED = re.compile(r"Used ([\d.]+)([KMGT]?) of ([\d.]+)([KMGT]?) hbm")
@@ -20,25 +18,20 @@ class Memory:
     """Bytes on each device.
 
     Args:
-        arguments: what the program is given, by name: for a training step parameters, their average, the optimizer's
-            state and the batch.
-        temporaries: activations and all else that is needed on the way; None where the compiler gave up.
-        code: of the program itself.
-        results: what it returns beyond what it puts in the place of its arguments.
-        total: of all, at the most crowded moment.
-        limit: what the device has for programs; None where it is not known.
+        arguments: what the program is given, by name.
+        temporaries: activations, gradients and all else that is needed on the way; None where the compiler gave up.
+        total: of arguments, results and temporaries at the most crowded moment, and of the program itself.
+        limit: what the device has; None where it is not known.
     """
 
     arguments: dict[str, float]
     temporaries: float | None
-    code: float | None
-    results: float | None
     total: float
     limit: float | None
 
     @property
     def fits(self) -> bool:
-        """Whether the device has that much."""
+        """Whether the device has that much, as far as is known."""
         return self.limit is None or self.total <= self.limit
 
 
@@ -47,9 +40,9 @@ class Roofline:
     """The shortest possible time of a program, in seconds: whatever takes longest hides all else.
 
     Args:
-        compute: at the peak of bfloat16 products.
-        memory: at the peak of the main memory's bandwidth.
-        links: at the peak of what a chip can send.
+        compute: for its operations, at the peak of bfloat16 products.
+        memory: for the bytes it moves, at the main memory's bandwidth.
+        links: for the bytes it sends, at what a chip's links can send together.
     """
 
     compute: float
@@ -68,7 +61,7 @@ class Roofline:
 
 
 @dataclasses.dataclass(frozen=True)
-class Cost:
+class Work:
     """What one run of a program does on each device.
 
     Args:
@@ -88,28 +81,39 @@ class Cost:
 
 def roofline(flops: float, moved: float, sent: float, chip: Chip) -> Roofline:
     """Return the times that one device takes at a chip's peaks for operations, bytes moved and bytes sent."""
-    share = chip.devices
-    return Roofline(flops * share / chip.flops, moved * share / chip.bandwidth, sent * share / chip.link)
+    return Roofline(*(chip.devices * n / peak for n, peak in zip((flops, moved, sent), chip.peaks, strict=True)))
 
 
-def count(text: str, chip: Chip | None) -> Cost:
+def count(text: str, chip: Chip | None) -> Work:
     """Count what a compiled program does, given its HLO text."""
     program = hlo.read(text)
     flops, moved, collectives = cost.flops(program), cost.moved(program), cost.collectives(program)
     sent = sum(messages.sent for messages in collectives.values())
-    times = None if chip is None else roofline(flops, moved, sent, chip)
-    return Cost(flops, moved, collectives, program.unbounded, times)
+    best = None if chip is None else roofline(flops, moved, sent, chip)
+    return Work(flops, moved, collectives, program.unbounded, best)
 
 
-def compile_for(
-    function: Callable, arguments: dict[str, PyTree], device: Any, chip: Chip | None
-) -> tuple[Memory, Cost | None]:
-    """Compile a jitted function and measure the program.
+def measure(lowered: jax.stages.Lowered, arguments: dict[str, float], topology: Topology) -> tuple[Memory, Work | None]:
+    """Compile a program and measure it.
 
     Args:
-        function: the function, with its shardings.
-        arguments: shapes of its arguments with their shardings; any grouping into names, in the order of `arrange`.
-        device: one of the devices.
-        chip: its figures.
+        lowered: the program, lowered for the topology's devices.
+        arguments: bytes of its arguments on each device, by name.
+        topology: the devices.
+
+    Returns:
+        Its memory, and its work; None for the latter where the compiler found that the memory does not suffice.
     """
-    raise NotImplementedError
+    try:
+        compiled = lowered.compile()
+    except jax.errors.JaxRuntimeError as error:
+        used = _USED.search(str(error))
+        if used is None:
+            raise
+        total, limit = (float(number) * UNITS[unit] for number, unit in (used.groups()[:2], used.groups()[2:]))
+        return Memory(arguments, None, total, limit), None
+    stats = compiled.memory_analysis()
+    given, returned = stats.argument_size_in_bytes, stats.output_size_in_bytes - stats.alias_size_in_bytes
+    total = given + returned + stats.temp_size_in_bytes + stats.generated_code_size_in_bytes
+    memory = Memory(arguments, stats.temp_size_in_bytes, total, topology.memory)
+    return memory, count(compiled.as_text(), topology.chip)

@@ -32,6 +32,11 @@ class Chip:
     shape: str = ""
     pod: int = 0
 
+    @property
+    def peaks(self) -> tuple[float, float, float]:
+        """Operations, bytes moved and bytes sent, a second each."""
+        return self.flops, self.bandwidth, self.link
+
 
 GIB = 2**30
 CHIPS = (

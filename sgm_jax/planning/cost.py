@@ -67,8 +67,10 @@ def _moved(program: Program, instruction: Instruction, computation: Computation)
     if opcode == "copy-start":
         # Its results are the copy, the original again, and a handle.
         return read[0] + instruction.results[0].far_bytes
+    if opcode == "slice-start":
+        return min(read[0], instruction.results[1].bytes) + instruction.results[1].far_bytes
     if opcode.endswith("-start"):
-        return 2 * sum(read)
+        return 2 * sum(read) if opcode.removesuffix("-start") in COLLECTIVES else 0
     if opcode in ("dynamic-slice", "slice", "gather"):
         return min(read[0], sum(a.bytes for a in instruction.results)) + written
     if opcode == "dynamic-update-slice":

@@ -40,6 +40,13 @@ class Topology:
         """Number of chips."""
         return len(self.devices) // (self.chip.devices if self.chip else 1)
 
+    @property
+    def memory(self) -> float | None:
+        """Bytes of each device's memory, None where they are not known."""
+        if self.chip is not None:
+            return self.chip.memory / self.chip.devices
+        return (self.devices[0].memory_stats() or {}).get("bytes_limit")
+
 
 def find(name: str) -> Topology:
     """Return the devices of a topology.
@@ -61,15 +68,17 @@ def find(name: str) -> Topology:
     chip = chip_named(kind)
     axes = chip.shape.count("x") + 1
     if shape.count("x") + 1 != axes:
-        raise ValueError(
-            f"--topology must have {axes} axes for {kind}, such as {kind}:{chip.shape}, got {name!r}"
-        )
+        raise ValueError(f"--topology must have {axes} axes for {kind}, such as {kind}:{chip.shape}, got {name!r}")
     if math.prod(map(int, shape.split("x"))) > chip.pod:
         raise ValueError(f"--topology must have at most the {chip.pod} chips of a {kind} pod, got {name!r}")
     if importlib.util.find_spec("libtpu") is None:
-        raise ValueError(f"--topology={name} needs libtpu (pip install 'sgm_jax[plan]'), or take cpu or gpu")
+        raise ValueError(
+            f"--topology={name} needs libtpu (pip install 'sgm_jax[plan]'), or take cpu or gpu, the attached device"
+        )
     for variable, value in ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
+    # libtpu is to compile, not to look for a TPU.
+    jax.config.update("jax_platforms", "cpu")
     libtpu, options = LIBTPU.get(kind, (kind, {}))
     try:
         description = topologies.get_topology_desc(platform="tpu", topology_name=f"{libtpu}:{shape}", **options)
@@ -86,5 +95,7 @@ def _attached(platform: str) -> Topology:
         devices = jax.devices(platform)
     except RuntimeError as error:
         found = ", ".join(sorted({device.platform for device in jax.devices()}))
-        raise ValueError(f"--topology must name an attached device ({found}) or a TPU slice, got {platform!r}") from error
+        raise ValueError(
+            f"--topology must name an attached device ({found}) or a TPU slice, got {platform!r}"
+        ) from error
     return Topology(platform, devices, chip_of(devices[0].device_kind))
