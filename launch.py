@@ -43,6 +43,8 @@ HELP = f"""usage: python launch.py [--config=FILE[:smoke]] [--workdir=FOLDER] [-
                convert     another project's checkpoint, --source=PATH [--format=NAME]
                            [--source_config=JSON or name]       -> model.safetensors
                            Modes that use a network take it from there if the workdir has no checkpoint.
+  --coordinator=HOST:PORT --num_processes=N --process_id=I
+             one of N processes that train together; found without flags by SLURM, Open MPI and Cloud TPU
   --config.FIELD=VALUE  overrides one field, e.g. --config.train.steps=500 (configs/default.py lists them all)
 
 Ctrl-C and SIGTERM save a checkpoint first; the same command then goes on where it stopped.
@@ -78,6 +80,15 @@ def main(argv: list[str]) -> int:
     config, workdir, mode, source = (flags.FLAGS[name].value for name in ("config", "workdir", "mode", "source"))
     config_file = config_flags.get_config_filename(flags.FLAGS["config"])
     workdir = pathlib.Path(workdir or pathlib.Path("runs") / pathlib.Path(config_file.split(":")[0]).stem)
+
+    from sgm_jax.training import hosts
+
+    try:
+        _, count = hosts.connect(*(flags.FLAGS[name].value for name in ("coordinator", "num_processes", "process_id")))
+    except ValueError as error:
+        return fail(str(error))
+    if count > 1 and mode != "train":
+        return fail(f"--mode on several hosts must be 'train', got {mode!r} on {count}; other modes take one host")
 
     from sgm_jax import data, modes, planning, run, stored
     from sgm_jax.fitted import FitMismatch
@@ -127,6 +138,9 @@ def start() -> None:
     flags.DEFINE_string("topology", "", "devices to plan for")
     flags.DEFINE_float("price", None, "of a chip for an hour", lower_bound=0)
     flags.DEFINE_boolean("suggest", False, "whether a plan tries ways to train")
+    flags.DEFINE_string("coordinator", None, "address of the first process")
+    flags.DEFINE_integer("num_processes", None, "number of processes")
+    flags.DEFINE_integer("process_id", None, "number of this process")
     flags.DEFINE_enum("mode", "run", MODES, "what to do")
     config_flags.DEFINE_config_file("config", None, "experiment", lock_config=True)
     logging.set_verbosity(logging.WARNING)

@@ -47,6 +47,8 @@ def get_config() -> ConfigDict:
 
     config.network = ConfigDict()
     config.network.name = "unet"  # energy_mlp, energy_unet, mlp, ncsn, ncsnv2, ncsnv2_deeper, ncsnv2_deepest, unet
+    config.network.dtype = placeholder(str)  # to compute in: float32, bfloat16; parameters are float32
+    config.network.remat = placeholder(str)  # of unet and dit, recomputed in the backward pass: none, block
     config.network.num_classes = placeholder(int)  # of a class-conditional model; the data need labels
 
     config.prediction = ConfigDict()

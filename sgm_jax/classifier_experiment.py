@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from sgm_jax import data as datasets
 from sgm_jax import modes, stored
 from sgm_jax.classification import NetworkClassifier, noisy_accuracy, noisy_cross_entropy
-from sgm_jax.components import build, identity
+from sgm_jax.components import identity, make_network
 from sgm_jax.experiment import Experiment
 from sgm_jax.networks import WideResNet
 from sgm_jax.shapes import PRNGKey
@@ -37,7 +37,7 @@ class ClassifierExperiment(Experiment):
         """
         if len(dataset.shape) != 3 or not dataset.num_classes:
             raise ValueError(f"objective 'classifier' needs images with labels, got data {dataset.name!r}")
-        return build("network", config.network, CLASSIFIERS, classes=dataset.num_classes)
+        return make_network(config.network, CLASSIFIERS, classes=dataset.num_classes)
 
     def classifier_fn(self, params: PyTree, **options: Any) -> NetworkClassifier:
         """Return `classifier_fn(t, x) -> logits` of the network with `params`; `options` go to the network."""

@@ -39,6 +39,7 @@ NETWORKS = {
     "unet": UNet,
     "vdm": VDMUNet,
 }
+DTYPES = {"bfloat16": jnp.bfloat16, "float32": jnp.float32}
 # The last one is of use only with the noise levels of its network, so it has no name outside a config.
 PREDICTIONS = SCORE_PREDICTIONS | {"level_score": level_score}
 
@@ -141,6 +142,17 @@ def build(what: str, section: Mapping[str, Any] | ConfigDict, table: Mapping[str
     constructor = choose(f"{what}.name", section["name"], table)
     rest = {key: value for key, value in section.items() if key != "name"}
     return construct(f"{what} {section['name']!r}", constructor, rest | options)
+
+
+def make_network(section: ConfigDict, table: Mapping[str, Callable], **options: Any) -> Any:
+    """Construct the network that the config's `network` section names.
+
+    Raises:
+        ValueError: as `build`, and if its `dtype` is not one that networks compute in.
+    """
+    if section.get("dtype") is not None:
+        options["dtype"] = choose("network.dtype", section.dtype, DTYPES)
+    return build("network", section, table, **options)
 
 
 def make_divergence(section: ConfigDict) -> AbstractDivergence:

@@ -28,6 +28,7 @@ from sgm_jax.components import (
     WEIGHTINGS,
     build,
     identity,
+    make_network,
 )
 from sgm_jax.convert import Pretrained
 from sgm_jax.naming import choose
@@ -148,7 +149,7 @@ class Experiment:
         """
         check_rank(config.network.name, dataset.shape)
         check_labels(config, dataset)
-        return build("network", config.network, NETWORKS)
+        return make_network(config.network, NETWORKS)
 
     def init(self) -> TrainState:
         """Return the initial training state, a function of the config's seed alone."""

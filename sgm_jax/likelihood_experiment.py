@@ -19,6 +19,7 @@ from sgm_jax.experiment import Experiment
 from sgm_jax.score import NetworkScore
 from sgm_jax.shapes import PRNGKey
 from sgm_jax.training import TrainState, init_state
+from sgm_jax.training.parallel import spread
 
 
 class VariationalExperiment(Experiment):
@@ -107,7 +108,8 @@ def measure_bound(experiment: VariationalExperiment, workdir: pathlib.Path, para
     for start in range(0, len(raw), section.batch_size):
         part = slice(start, start + section.batch_size)
         key = jax.random.fold_in(modes.stream(experiment, modes.LIKELIHOOD), start)
-        parts.append(np.asarray(bound(key, params, raw[part], None if label is None else label[part])))
+        batch = spread((raw[part], None if label is None else label[part]))
+        parts.append(np.asarray(bound(key, params, *batch)))
     nats = np.concatenate(parts)
     bits = nats / (raw[0].size * np.log(2))
     return modes.summarise(bits, float(-nats.mean()), float(2 * section.draws)) | {"split": section.split}
