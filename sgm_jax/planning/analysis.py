@@ -7,6 +7,7 @@ import jax
 
 from sgm_jax.planning import cost, hlo
 from sgm_jax.planning.chips import Chip
+from sgm_jax.planning.hlo import Number
 from sgm_jax.planning.topology import Topology
 
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -24,10 +25,10 @@ class Memory:
         limit: what the device has; None where it is not known.
     """
 
-    arguments: dict[str, float]
-    temporaries: float | None
-    total: float
-    limit: float | None
+    arguments: dict[str, Number]
+    temporaries: Number | None
+    total: Number
+    limit: Number | None
 
     @property
     def fits(self) -> bool:
@@ -72,14 +73,14 @@ class Work:
         roofline: its shortest time; None for a device whose figures are not known.
     """
 
-    flops: float
-    bytes: float
+    flops: Number
+    bytes: Number
     collectives: dict[str, cost.Messages]
     unbounded: int
     roofline: Roofline | None
 
 
-def roofline(flops: float, moved: float, sent: float, chip: Chip) -> Roofline:
+def roofline(flops: Number, moved: Number, sent: Number, chip: Chip) -> Roofline:
     """Return the times that one device takes at a chip's peaks for operations, bytes moved and bytes sent."""
     return Roofline(*(chip.devices * n / peak for n, peak in zip((flops, moved, sent), chip.peaks, strict=True)))
 
@@ -93,7 +94,9 @@ def count(text: str, chip: Chip | None) -> Work:
     return Work(flops, moved, collectives, program.unbounded, best)
 
 
-def measure(lowered: jax.stages.Lowered, arguments: dict[str, float], topology: Topology) -> tuple[Memory, Work | None]:
+def measure(
+    lowered: jax.stages.Lowered, arguments: dict[str, Number], topology: Topology
+) -> tuple[Memory, Work | None]:
     """Compile a program and measure it.
 
     Args:

@@ -38,7 +38,7 @@ class Chip:
         return self.flops, self.bandwidth, self.link
 
 
-GIB = 2**30
+GIB = 2.0**30
 CHIPS = (
     # docs.cloud.google.com/tpu/docs/v4: 275 TFLOP/s, 32 GiB, 1200 GB/s; six links of 50 GB/s each way: Jouppi et al.,
     # TPU v4: An Optically Reconfigurable Supercomputer, 2023, table 4.

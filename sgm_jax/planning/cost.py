@@ -8,7 +8,7 @@ import dataclasses
 import math
 import re
 
-from sgm_jax.planning.hlo import Computation, Instruction, Program
+from sgm_jax.planning.hlo import Computation, Instruction, Number, Program
 
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "ragged-all-to-all", "collective-permute")
 # What neither reads nor writes memory of its own: names for other instructions' results, and what contains others.
@@ -27,23 +27,23 @@ class Messages:
         sent: bytes that one device sends, with the best known algorithm (a ring's for reductions).
     """
 
-    count: float = 0
-    bytes: float = 0
-    sent: float = 0
+    count: Number = 0
+    bytes: Number = 0
+    sent: Number = 0
 
     def __add__(self, other: "Messages") -> "Messages":
         return Messages(self.count + other.count, self.bytes + other.bytes, self.sent + other.sent)
 
-    def __mul__(self, times: float) -> "Messages":
+    def __mul__(self, times: Number) -> "Messages":
         return Messages(self.count * times, self.bytes * times, self.sent * times)
 
 
-def flops(program: Program) -> float:
+def flops(program: Program) -> Number:
     """Return the operations of products and convolutions, an addition and a multiplication each."""
     return sum(times * operations(i, computation) for i, computation, times, _ in program.runs())
 
 
-def moved(program: Program) -> float:
+def moved(program: Program) -> Number:
     """Return the bytes that kernels read from and write to the main memory."""
     return sum(times * _moved(program, i, computation) for i, computation, times, fused in program.runs() if not fused)
 
@@ -58,7 +58,7 @@ def collectives(program: Program) -> dict[str, Messages]:
     return dict(sorted(found.items()))
 
 
-def _moved(program: Program, instruction: Instruction, computation: Computation) -> float:
+def _moved(program: Program, instruction: Instruction, computation: Computation) -> Number:
     opcode = instruction.opcode
     if opcode in FREE or opcode.endswith(("-done", "-update")):
         return 0
@@ -78,7 +78,7 @@ def _moved(program: Program, instruction: Instruction, computation: Computation)
     return _fused(program, instruction, read, written) if opcode == "fusion" else sum(read) + written
 
 
-def _fused(program: Program, instruction: Instruction, read: list[float], written: float) -> float:
+def _fused(program: Program, instruction: Instruction, read: list[Number], written: Number) -> Number:
     """Return the bytes of a fused kernel: of what it takes a slice of, or writes a slice into, the slice alone."""
     inside = program.computations[instruction.called[0]]
     for parameter in (i for i in inside.values() if i.opcode == "parameter"):
@@ -122,7 +122,7 @@ def group_size(attributes: str, partitions: int) -> int:
     return math.prod(int(part or sizes[axis]) for axis, part in re.findall(r"'(\w+)'(?::\(\d+\)(\d+))?", axes))
 
 
-def operations(instruction: Instruction, computation: Computation) -> float:
+def operations(instruction: Instruction, computation: Computation) -> Number:
     """Return twice the multiplications of a product or a convolution, 0 for all else.
 
     Multiplications with padding, and with the zeros that a dilated input is filled up with, are left out.

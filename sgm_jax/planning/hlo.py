@@ -6,6 +6,8 @@ import math
 import re
 from collections.abc import Iterator
 
+Number = int | float  # of bytes or operations
+
 BITS = {"pred": 8, "token": 0, "opaque": 0}
 # What contains instructions that run as a program does; what a reduction applies to each pair of numbers is no program.
 CALLERS = ("fusion", "while", "conditional", "call", "async-start")
@@ -31,12 +33,12 @@ class ArrayType:
     near: bool
 
     @property
-    def far_bytes(self) -> float:
+    def far_bytes(self) -> Number:
         """Bytes in the main memory."""
         return 0 if self.near else self.bits * math.prod(self.shape) / 8
 
     @property
-    def bytes(self) -> float:
+    def bytes(self) -> Number:
         """Bytes of the numbers."""
         return self.bits * math.prod(self.shape) / 8
 
@@ -83,7 +85,7 @@ class Program:
     entry: str
     partitions: int
 
-    def runs(self) -> Iterator[tuple[Instruction, Computation, float, bool]]:
+    def runs(self) -> Iterator[tuple[Instruction, Computation, Number, bool]]:
         """Yield every instruction with its computation, how often it runs, and whether it is part of a fused kernel.
 
         A loop whose number of turns is not known counts as one turn, each branch of a conditional as taken.

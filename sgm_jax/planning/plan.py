@@ -5,6 +5,7 @@ from typing import Any
 
 from sgm_jax.experiment import Experiment
 from sgm_jax.planning.analysis import Memory, Work, measure
+from sgm_jax.planning.hlo import Number
 from sgm_jax.planning.programs import Lowered, sampler, training_step
 from sgm_jax.planning.topology import Topology
 
@@ -134,7 +135,7 @@ def _lines(program: Measured) -> list[str]:
     return lines
 
 
-def _size(count: float) -> str:
+def _size(count: Number) -> str:
     return f"{count / 2**30:.2f} GiB" if count >= 2**28 else f"{count / 2**20:.2f} MiB"
 
 

@@ -9,6 +9,7 @@ from jaxtyping import PyTree
 
 from sgm_jax import sampling
 from sgm_jax.experiment import Experiment
+from sgm_jax.planning.hlo import Number
 from sgm_jax.planning.topology import Topology
 from sgm_jax.shapes import per_example_keys
 from sgm_jax.training import parallel
@@ -25,7 +26,7 @@ class Lowered:
     """
 
     program: jax.stages.Lowered
-    arguments: dict[str, float]
+    arguments: dict[str, Number]
     batch_size: int
 
 
@@ -91,7 +92,7 @@ def rows(mesh: jax.sharding.Mesh) -> int:
     return mesh.shape["data"] * mesh.shape["fsdp"]
 
 
-def bytes_of(shapes: PyTree, shardings: PyTree) -> float:
+def bytes_of(shapes: PyTree, shardings: PyTree) -> Number:
     """Return the bytes that arrays take on each device."""
     sizes = jax.tree.map(
         lambda leaf, sharding: math.prod(sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize, shapes, shardings

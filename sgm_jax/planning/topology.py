@@ -12,6 +12,7 @@ import jax
 from jax.experimental import topologies
 
 from sgm_jax.planning.chips import CHIPS, Chip, chip_named, chip_of
+from sgm_jax.planning.hlo import Number
 
 ATTACHED = ("cpu", "gpu")
 # libtpu's names, where they are not ours; v4's two cores work as one device as on Cloud TPU.
@@ -41,7 +42,7 @@ class Topology:
         return len(self.devices) // (self.chip.devices if self.chip else 1)
 
     @property
-    def memory(self) -> float | None:
+    def memory(self) -> Number | None:
         """Bytes of each device's memory, None where they are not known."""
         if self.chip is not None:
             return self.chip.memory / self.chip.devices
