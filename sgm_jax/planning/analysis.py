@@ -95,12 +95,12 @@ def count(text: str, chip: Chip | None) -> Work:
 
 
 def measure(
-    lowered: jax.stages.Lowered, arguments: dict[str, Number], topology: Topology
+    program: jax.stages.Lowered, arguments: dict[str, Number], topology: Topology
 ) -> tuple[Memory, Work | None]:
     """Compile a program and measure it.
 
     Args:
-        lowered: the program, lowered for the topology's devices.
+        program: the program, lowered for the topology's devices.
         arguments: bytes of its arguments on each device, by name.
         topology: the devices.
 
@@ -108,7 +108,7 @@ def measure(
         Its memory, and its work; None for the latter where the compiler found that the memory does not suffice.
     """
     try:
-        compiled = lowered.compile()
+        compiled = program.compile()
     except jax.errors.JaxRuntimeError as error:
         used = _USED.search(str(error))
         if used is None:

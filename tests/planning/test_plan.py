@@ -28,6 +28,7 @@ def described(config):
 @functools.cache
 def toy_experiment():
     config = toy.get_config("smoke")
+    config.network.width, config.network.layers = 32, 1
     config.sampling.steps = 4
     return described(config)
 
@@ -73,7 +74,7 @@ def test_first_way_to_train_that_fits_is_suggested(monkeypatch):
     experiment, topology = toy_experiment(), planning.find("cpu")
     tried = []
 
-    def measure(lowered, arguments, topology):
+    def measure(program, arguments, topology):
         tried.append(arguments["parameters"])
         total = 10.0 if len(tried) > 1 else 30.0
         return analysis.Memory(arguments, 0.0, total, 20.0), analysis.Work(1.0, 1.0, {}, 0, None)
