@@ -227,8 +227,8 @@ class Experiment:
         """Return the config's form of score matching [b] for data `x0` [b, ...]."""
         return self.matching(key, self.sde, score_fn, x0, weighting=self.weighting, times=self.times)
 
-    def train_step(self, axis_name: str | None = None) -> Callable:
-        """Return the pure training step `(state, batch) -> (state, metrics)`, mapped over an axis if one is named."""
+    def train_step(self) -> Callable:
+        """Return the pure training step `(state, batch) -> (state, metrics)`."""
         train = self.config.train
         return make_train_step(
             self.loss,
@@ -236,7 +236,6 @@ class Experiment:
             seed=self.config.seed,
             ema_rate=train.ema_rate,
             accumulate=train.accumulate,
-            axis_name=axis_name,
         )
 
     def sampler(self) -> dict[str, Any]:

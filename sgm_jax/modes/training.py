@@ -36,9 +36,9 @@ def train_to_end(experiment: Experiment, workdir: pathlib.Path) -> bool:
     held_out_loss = jax.jit(
         lambda params, batch: experiment.held_out_loss(stream(experiment, HELD_OUT), params, batch).mean()
     )
-    program, axis_name = parallel.PROGRAMS[config.parallel.mode]
+    program = parallel.PROGRAMS[config.parallel.mode]
     outcome = train_loop(
-        experiment.train_step(axis_name),
+        experiment.train_step(),
         experiment.init,
         batches,
         experiment.schedule,

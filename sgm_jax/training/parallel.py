@@ -6,6 +6,7 @@ the output channels of each layer. What is computed is the same for every mesh, 
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -20,7 +21,6 @@ from sgm_jax.training.state import Batch, TrainState
 AXES = ("data", "fsdp", "model")
 ROWS = ("data", "fsdp")  # the axes that split a batch
 SMALL = 1024  # arrays of fewer numbers are not worth splitting
-PMAP_AXIS = "devices"
 
 
 def make_mesh(data: int = -1, fsdp: int = 1, model: int = 1, devices: Sequence[jax.Device] | None = None) -> Mesh:
@@ -97,6 +97,26 @@ def state_sharding(mesh: Mesh, shapes: PyTree) -> PyTree:
     return jax.tree.map(lambda leaf: array_sharding(mesh, leaf.shape), shapes)
 
 
+def gather(mesh: Mesh, params: PyTree) -> PyTree:
+    """Return parameters as layers use them: whole along `fsdp`, while their gradients come back split.
+
+    Left alone, the partitioner may split a layer's computation by its parameters in place of its examples; of U-Nets on
+    meshes that are split along all three axes, XLA was then seen to compute wrong gradients (jax 0.10).
+    """
+    split = state_sharding(mesh, params)
+    whole = jax.tree.map(_without_fsdp, split)
+
+    @jax.custom_vjp
+    def gathered(params):
+        return jax.lax.with_sharding_constraint(params, whole)
+
+    gathered.defvjp(
+        lambda params: (gathered(params), None),
+        lambda _, cotangent: (jax.lax.with_sharding_constraint(cotangent, split),),
+    )
+    return gathered(params)
+
+
 def batch_sharding(mesh: Mesh, steps: int = 1) -> NamedSharding:
     """Return the sharding of a batch [b, ...], or of `steps` > 1 of them, stacked [steps, b, ...]."""
     return NamedSharding(mesh, PartitionSpec(ROWS) if steps == 1 else PartitionSpec(None, ROWS))
@@ -116,14 +136,14 @@ def compile_step(train_step: Callable, mesh: Mesh, shapes: TrainState, steps: in
     """Return the jitted step on a mesh, which may be called, or lowered for shapes; the state is donated.
 
     Args:
-        train_step: the pure step `(state, batch) -> (state, metrics)`.
+        train_step: the pure step, as from `make_train_step`.
         mesh: the devices.
         shapes: the state, or the shapes of one.
         steps: updates in one call.
     """
     state = state_sharding(mesh, shapes)
     return jax.jit(
-        several(train_step, steps),
+        several(functools.partial(train_step, gather=functools.partial(gather, mesh)), steps),
         in_shardings=(state, batch_sharding(mesh, steps)),
         out_shardings=(state, replicated(mesh)),
         donate_argnums=0,
@@ -182,7 +202,7 @@ def pmap_program(
     """Compile a step with `pmap`: every device holds the whole state and works on its part of the batch.
 
     Args:
-        train_step: the pure step made for the axis `PMAP_AXIS`.
+        train_step: the pure step.
         make_state: returns the initial state.
         mesh: the devices, all of them along `data`; the first one unless given.
         steps: updates in one call.
@@ -193,19 +213,21 @@ def pmap_program(
     if jax.process_count() > 1:
         raise ValueError(f"parallel.mode must be 'jit' on several hosts, got 'pmap' on {jax.process_count()}")
     mesh = make_mesh(devices=jax.local_devices()[:1]) if mesh is None else mesh
-    shapes, whole = jax.eval_shape(make_state), replicated(mesh)
+    # What pmap itself makes of the devices, so that its second call finds the state as the first one did.
+    line = Mesh(mesh.devices.ravel(), ("devices",))
+    shapes, whole = jax.eval_shape(make_state), replicated(line)
 
     def place(batches):
-        parts = [jax.tree.map(lambda x: np.reshape(x, (mesh.size, -1, *np.shape(x)[1:])), batch) for batch in batches]
+        parts = [jax.tree.map(lambda x: np.reshape(x, (line.size, -1, *np.shape(x)[1:])), batch) for batch in batches]
         return parts[0] if steps == 1 else jax.tree.map(lambda *x: np.stack(x, axis=1), *parts)
 
     return Program(
         jax.pmap(
-            several(train_step, steps),
-            PMAP_AXIS,
+            several(functools.partial(train_step, axis_name=line.axis_names[0]), steps),
+            line.axis_names[0],
             in_axes=(None, 0),
             out_axes=None,
-            devices=list(mesh.devices.flat),
+            devices=list(line.devices),
             donate_argnums=0,
         ),
         jax.jit(make_state, out_shardings=whole),
@@ -215,8 +237,7 @@ def pmap_program(
     )
 
 
-# By name, each with the axis that its step is made for.
-PROGRAMS = {"jit": (jit_program, None), "pmap": (pmap_program, PMAP_AXIS)}
+PROGRAMS = {"jit": jit_program, "pmap": pmap_program}
 
 
 def host_rows(mesh: Mesh, batch_size: int) -> Int[np.ndarray, " rows"]:
@@ -238,6 +259,11 @@ def spread(tree: PyTree, mesh: Mesh | None = None) -> PyTree:
         mesh = make_mesh(devices=devices if divided(len(devices)) else devices[:1])
     rows = mesh.shape["data"] * mesh.shape["fsdp"]
     return jax.device_put(tree, batch_sharding(mesh) if divided(rows) else replicated(mesh))
+
+
+def _without_fsdp(sharding: NamedSharding) -> NamedSharding:
+    axes = (None if axis == "fsdp" else axis for axis in sharding.spec)
+    return NamedSharding(sharding.mesh, PartitionSpec(*axes))
 
 
 def _stack(batches: Sequence[Batch]) -> Batch:

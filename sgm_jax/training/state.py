@@ -16,6 +16,8 @@ from sgm_jax.shapes import PRNGKey
 Batch = dict[str, Array | np.ndarray]
 Loss = Callable[[PRNGKey, PyTree, Batch], Array]
 Metrics = dict[str, Array]
+# (state, batch) -> (state, metrics), as `make_train_step` makes it.
+TrainStep = Callable[..., tuple[Any, Metrics]]
 
 
 @jax.tree_util.register_dataclass
@@ -51,8 +53,7 @@ def make_train_step(
     seed: int,
     ema_rate: float,
     accumulate: int = 1,
-    axis_name: str | None = None,
-) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+) -> TrainStep:
     """Make the pure function `train_step(state, batch) -> (state, metrics)`.
 
     The moving average warms up as `min(ema_rate, (1 + step) / (10 + step))`, so that it forgets the initialisation
@@ -65,19 +66,17 @@ def make_train_step(
         seed: seed of every draw in training.
         ema_rate: decay of the moving average a step; 0 keeps no average.
         accumulate: number of slices the batch is worked through in, with one update at the end.
-        axis_name: name of the axis that the step is mapped over, each device with its part of the batch; None where it
-            sees the whole batch.
 
     Returns:
-        The step. Its metrics are the scalars `loss` and `gradient_norm` (before clipping).
+        The step. Its metrics are the scalars `loss` and `gradient_norm` (before clipping). It takes two more arguments
+        by name: `axis_name`, where it is mapped over an axis, each device with its part of the batch; and `gather`, a
+        function that the parameters go through on their way to the loss, for those that devices share.
     """
 
     def objective(params, key, batch):
         return jnp.mean(loss_fn(key, params, batch))
 
-    def gradients(params, key, batch):
-        if accumulate == 1 and axis_name is None:
-            return jax.value_and_grad(objective)(params, key, batch)
+    def in_parts(gradients, params, key, batch, axis_name):
         size = jax.tree.leaves(batch)[0].shape[0]
         device, devices = (0, 1) if axis_name is None else (jax.lax.axis_index(axis_name), jax.lax.axis_size(axis_name))
         # Every `accumulate`-th example, so that each slice is spread over the devices as the batch is.
@@ -86,16 +85,20 @@ def make_train_step(
         def add(total, pair):
             index, part = pair
             part_of_key = part_key(key, device * size + index, accumulate, devices * size)
-            value = jax.value_and_grad(objective)(params, part_of_key, part)
+            value = gradients(params, part_of_key, part)
             return jax.tree.map(lambda a, b: a + b / accumulate, total, value), None
 
         zero = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, params))
         mean = jax.lax.scan(add, zero, (jnp.arange(accumulate), slices))[0]
         return mean if axis_name is None else jax.lax.pmean(mean, axis_name)
 
-    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+    def train_step(state: TrainState, batch: Batch, *, axis_name: str | None = None, gather: Callable = lambda p: p):
         key = jax.random.fold_in(jax.random.key(seed), state.step)
-        loss, grads = gradients(state.params, key, batch)
+        gradients = jax.value_and_grad(lambda params, key, batch: objective(gather(params), key, batch))
+        if accumulate == 1 and axis_name is None:
+            loss, grads = gradients(state.params, key, batch)
+        else:
+            loss, grads = in_parts(gradients, state.params, key, batch, axis_name)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         rate = jnp.minimum(ema_rate, (1 + state.step) / (10 + state.step))
