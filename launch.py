@@ -1,5 +1,6 @@
 """Train, sample, score and report: `python launch.py --config=configs/mnist.py --workdir=runs/mnist --mode=run`."""
 
+import functools
 import pathlib
 import sys
 
@@ -19,6 +20,7 @@ MODES = (
     "guidance",
     "suggest",
     "prepare",
+    "plan",
     "export",
     "convert",
 )
@@ -31,26 +33,26 @@ HELP = f"""usage: python launch.py [--config=FILE[:smoke]] [--workdir=FOLDER] [-
                run         train, sample, score and write <workdir>/report/index.html
                prepare     download the data, or decode and resize yours, once -> array_record files (docs/data.md)
                suggest     noise levels that suit the data      -> suggestion.json
+               plan        memory, time and cost on a TPU slice -> plan.json, compiled with no TPU at hand:
+                           --topology=v5e:16x16 (or cpu, gpu) [--price=PER_CHIP_HOUR] [--suggest]
                train       train, or go on from the newest checkpoint in the workdir
                fit         fit the sampler's steps to the model -> fitted_<solver>_<steps>.npz
                sample      draw samples                         -> samples.npz, samples.png, samples/index.html
                likelihood  bits per dimension of held-out data  -> likelihood.json
                inverse     measure and restore images           -> inverse.npz, .json, .png, inverse/index.html
                stats       Inception's statistics of the data   -> statistics.npz
-               evaluate    quality of samples                   -> quality.json or evaluation.json, selection.json
-                           (accuracy of a classifier            -> accuracy.json)
+               evaluate    quality of samples (accuracy)        -> quality.json or evaluation.json (accuracy.json)
                reproduce   ours beside published figures        -> reproduction.json
                guidance    quality by the scale of guidance     -> guidance.json, guidance/index.html
                export      the network as one file              -> model.safetensors
-               convert     another project's checkpoint, --source=PATH [--format=NAME]
-                           [--source_config=JSON or name]       -> model.safetensors
-                           Modes that use a network take it from there if the workdir has no checkpoint.
+               convert     another project's checkpoint, --source=PATH [--format=NAME] [--source_config=JSON or name]
+                           -> model.safetensors, where modes find a network if the workdir has no checkpoint
   --coordinator=HOST:PORT --num_processes=N --process_id=I [--heartbeat_timeout=SECONDS]
              one of N processes that train together; found without flags by SLURM, Open MPI and Cloud TPU
   --config.FIELD=VALUE  overrides one field, e.g. --config.train.steps=500 (configs/default.py lists them all)
 
-Ctrl-C and SIGTERM save a checkpoint first; the same command then goes on where it stopped. Exit codes: 0 done, or stopped
-by SIGTERM; 130 stopped by Ctrl-C; 2 refused or failed, with one line why; 1 no update within train.step_timeout.
+Ctrl-C and SIGTERM save a checkpoint first; the same command then goes on where it stopped. Exit codes: 0 done, or
+stopped by SIGTERM; 130 by Ctrl-C; 2 refused or failed, with one line why; 1 no update within train.step_timeout.
 """
 
 
@@ -104,7 +106,7 @@ def main(argv: list[str]) -> int:
     if count > 1 and mode != "train":
         return fail(f"--mode on several hosts must be 'train', got {mode!r} on {count}; other modes take one host")
 
-    from sgm_jax import guides, modes, run, stored
+    from sgm_jax import components, guides, modes, planning, run, stored
     from sgm_jax.fitted import FitMismatch
     from sgm_jax.naming import choose
     from sgm_jax.training import CheckpointMismatch, TrainingDiverged
@@ -125,8 +127,14 @@ def main(argv: list[str]) -> int:
         if mode in ("run", "train") and config.pretrained:
             return fail(f"--mode={mode} trains a network of its own; for {config.pretrained!r} choose another mode")
         network = None if mode in ("run", "train") else stored.find(config, workdir)
-        experiment = kind.from_config(config) if network is None else kind.from_config(config, network)
-        experiment = guides.attach(experiment)
+        if mode == "plan":
+            load = functools.partial(components.describe_data, num_classes=config.network.get("num_classes"))
+            options = {name: flags.FLAGS[name].value for name in ("price", "suggest")}
+            task = functools.partial(task, topology=planning.find(flags.FLAGS.topology), **options)
+            experiment = kind.from_config(config, load=load)
+        else:
+            experiment = kind.from_config(config) if network is None else kind.from_config(config, network)
+            experiment = guides.attach(experiment)
     except (ValueError, OSError) as error:
         return fail(str(error))
     try:
@@ -148,6 +156,9 @@ def start() -> None:
     flags.DEFINE_string("source", None, "checkpoint to convert")
     flags.DEFINE_string("format", None, "its format")
     flags.DEFINE_string("source_config", None, "its flags")
+    flags.DEFINE_string("topology", "", "devices to plan for")
+    flags.DEFINE_float("price", None, "of a chip for an hour", lower_bound=0)
+    flags.DEFINE_boolean("suggest", False, "whether a plan tries ways to train")
     flags.DEFINE_string("coordinator", None, "address of the first process")
     flags.DEFINE_integer("num_processes", None, "number of processes")
     flags.DEFINE_integer("process_id", None, "number of this process")

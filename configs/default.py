@@ -24,6 +24,7 @@ def get_config() -> ConfigDict:
     config.data.category = placeholder(str)  # of lsun
     config.data.count = placeholder(int)
     config.data.stride = placeholder(int)
+    config.data.shape = placeholder(tuple)  # of arrays: what each example must have
     config.data.channels = placeholder(int)
     config.data.num_classes = placeholder(int)
     config.data.test_fraction = placeholder(float)

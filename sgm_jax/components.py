@@ -196,6 +196,15 @@ def load_data(section: ConfigDict) -> datasets.Dataset:
     return datasets.cached(datasets.load(section.name, **data_options(section)), section.cache)
 
 
+def describe_data(section: ConfigDict, num_classes: int | None = None) -> datasets.Dataset:
+    """Describe the data that the config's `data` section names, without their examples; load those at hand.
+
+    Raises:
+        ValueError: if the name is unknown, or nothing tells what the examples look like.
+    """
+    return datasets.describe(section.name, **{"num_classes": num_classes} | data_options(section))
+
+
 def make_augmentation(section: ConfigDict) -> Callable:
     """Construct the augmentation of the config's `train` section.
 

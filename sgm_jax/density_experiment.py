@@ -12,8 +12,9 @@ import equinox as eqx
 from jaxtyping import Array, Int, PyTree
 from ml_collections import ConfigDict
 
+from sgm_jax import data as datasets
 from sgm_jax import modes
-from sgm_jax.components import FORMS
+from sgm_jax.components import FORMS, load_data
 from sgm_jax.convert import Pretrained
 from sgm_jax.experiment import Experiment
 from sgm_jax.shapes import Batch, Level, PRNGKey, ScoreFn
@@ -36,7 +37,12 @@ class DensityExperiment(Experiment):
     matchings: ClassVar[Mapping[str, Callable]] = FORMS
 
     @classmethod
-    def from_config(cls, config: ConfigDict, pretrained: Pretrained | None = None) -> "DensityExperiment":
+    def from_config(
+        cls,
+        config: ConfigDict,
+        pretrained: Pretrained | None = None,
+        load: Callable[[ConfigDict], datasets.Dataset] = load_data,
+    ) -> "DensityExperiment":
         """Build everything a config names: see `Experiment.from_config`.
 
         Raises:
@@ -48,7 +54,7 @@ class DensityExperiment(Experiment):
                 "objective 'density' needs sampling.process 'reverse_sde', solver 'annealed_langevin' and final "
                 f"'none', got {section.process!r}, {section.solver!r} and {section.final!r}"
             )
-        return super().from_config(config, pretrained)
+        return super().from_config(config, pretrained, load)
 
     def score_fn(self, params: PyTree, label: Int[Array, " b"] | None = None) -> AtTime:
         """Return the score function of the data, the same at every time."""

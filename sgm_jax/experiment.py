@@ -81,13 +81,19 @@ class Experiment:
     coupled: ClassVar[bool] = False
 
     @classmethod
-    def from_config(cls, config: ConfigDict, pretrained: Pretrained | None = None) -> "Experiment":
+    def from_config(
+        cls,
+        config: ConfigDict,
+        pretrained: Pretrained | None = None,
+        load: Callable[[ConfigDict], datasets.Dataset] = load_data,
+    ) -> "Experiment":
         """Build everything a config names.
 
         Args:
             config: the config.
             pretrained: what network, SDE, prediction and scaling are taken from, in place of the config's; the data
                 too where the config's `data.name` is "none": their shape is known then, but there are no examples.
+            load: where the data of the config's section come from; `components.describe_data` needs none at hand.
 
         Raises:
             ValueError: if a name, option or number in the config is not allowed, or the data are not usable.
@@ -144,14 +150,14 @@ class Experiment:
         check_sampling(config, parts["sde"])
         check_evaluation(config)
         if pretrained is None:
-            dataset = load_data(config.data)
+            dataset = load(config.data)
             network = cls.make_network(config, dataset)
             scaling = Scaling(dataset.levels, config.data.low, config.data.high)
         else:
             network, scaling = pretrained.network, pretrained.scaling
             dataset = datasets.absent(pretrained.shape, scaling.levels)
             if config.data.name != dataset.name:
-                dataset = load_data(config.data)
+                dataset = load(config.data)
             if (dataset.shape, dataset.levels) != (pretrained.shape, scaling.levels):
                 raise ValueError(
                     f"data must have the network's shape {pretrained.shape} and {scaling.levels} levels, got "

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import pathlib
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -14,6 +15,7 @@ from ml_collections import ConfigDict
 
 from sgm_jax import bounds, modes, objectives, sampling
 from sgm_jax import data as datasets
+from sgm_jax.components import load_data
 from sgm_jax.convert import Pretrained
 from sgm_jax.experiment import Experiment
 from sgm_jax.score import NetworkScore
@@ -30,7 +32,12 @@ class VariationalExperiment(Experiment):
     coupled: ClassVar[bool] = True
 
     @classmethod
-    def from_config(cls, config: ConfigDict, pretrained: Pretrained | None = None) -> "VariationalExperiment":
+    def from_config(
+        cls,
+        config: ConfigDict,
+        pretrained: Pretrained | None = None,
+        load: Callable[[ConfigDict], datasets.Dataset] = load_data,
+    ) -> "VariationalExperiment":
         """Build everything a config names; as `Experiment.from_config`.
 
         Raises:
@@ -38,7 +45,7 @@ class VariationalExperiment(Experiment):
         """
         if pretrained is None and config.sde.name != "learned_vp":
             raise ValueError(f"objective 'vdm' needs sde.name 'learned_vp', got {config.sde.name!r}")
-        return super().from_config(config, pretrained)
+        return super().from_config(config, pretrained, load)
 
     def init_params(self) -> PyTree:
         """Return the network's parameters and the schedule's, as they are at first."""

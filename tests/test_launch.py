@@ -59,6 +59,7 @@ def complaint(*arguments):
         (["--config.network.name=vdm"], "options of network 'vdm'"),
         (["--config.objective=clasifier"], "did you mean 'classifier'"),
         (["--config.objective=classifier"], "wide_resnet, got 'unet'"),
+        (["--mode=plan", "--topology=v9:4x4"], "one of v4, v5e, v5p, v6e, v7x, got 'v9'"),
         (["--config=configs/classifier.py:smoke", "--mode=sample"], "run, train, evaluate, got 'sample'"),
         (["--config=configs/classifier.py:smoke", "--config.data.name=patches"], "labels, got data 'patches'"),
     ],
@@ -108,6 +109,16 @@ def test_noise_levels_are_suggested_for_the_data(tmp_path):
     # 8x8 images in [-1, 1]: no two are farther apart than opposite corners, 16.
     assert 5 < found["sigma_max"] < 16 and found["levels"] > 10
     assert f"{found['sigma_max']:.4g}" in result.stdout
+
+
+@pytest.mark.slow
+def test_plan_is_made_without_data_and_without_training(tmp_path):
+    options = ["--mode=plan", "--topology=cpu", "--config.data.name=folder", "--config.data.size=8"]
+    result = launch(SMOKE, f"--workdir={tmp_path}", *options, "--config.sampling.steps=2")
+    assert result.returncode == 0, result.stderr
+    plan = json.loads((tmp_path / "plan.json").read_text())
+    assert plan["training"]["memory"]["arguments"]["batch"] == 32 * 8 * 8 * 3
+    assert plan["sampler"]["work"]["flops"] > 0 and "training step, batch 32" in result.stdout
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import pathlib
 from sgm_jax.data import arrays, catalogue, embedded, generated, hub, images, medical, named, phantoms, toy
 from sgm_jax.data.cache import Cached, cached
 from sgm_jax.data.dataset import ArraySource, BrokenExample, Dataset, Source, absent, gather
+from sgm_jax.data.outline import outline
 from sgm_jax.data.pipeline import training_batches
 from sgm_jax.data.records import Prepared
 from sgm_jax.naming import choose, construct
@@ -23,6 +24,8 @@ DATASETS = {
     **named.NAMED,
     **toy.DENSITIES,
 }
+AT_HAND = ("digits", "mnist", "patches", "phantoms", *toy.DENSITIES)
+"""Those that come with the library."""
 
 
 def load(name: str, **options) -> Dataset:
@@ -62,7 +65,23 @@ def _find(name: str, options: dict) -> Dataset | Prepared | catalogue.Catalogued
     return construct(f"data {name!r}", choose("data.name", name, DATASETS), options)
 
 
+def describe(name: str, num_classes: int | None = None, **options) -> Dataset:
+    """Load a dataset that comes with the library, or describe one that lies elsewhere, without its examples.
+
+    Args:
+        name: one of `DATASETS`.
+        num_classes: number of classes of one that lies elsewhere, None without labels.
+        **options: as for `load`.
+
+    Raises:
+        ValueError: if the name is unknown, or nothing tells what the examples look like.
+    """
+    choose("data.name", name, DATASETS)
+    return load(name, **options) if name in AT_HAND else outline(name, num_classes, **options)
+
+
 __all__ = [
+    "AT_HAND",
     "DATASETS",
     "ArraySource",
     "BrokenExample",
@@ -72,8 +91,10 @@ __all__ = [
     "Source",
     "absent",
     "cached",
+    "describe",
     "gather",
     "load",
+    "outline",
     "prepare",
     "training_batches",
 ]

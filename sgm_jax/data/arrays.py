@@ -8,7 +8,9 @@ from sgm_jax.data.checksum import check_sha256
 from sgm_jax.data.dataset import ArraySource, Dataset
 
 
-def arrays(path: str, test_fraction: float = 0.1, sha256: str | None = None) -> Dataset:
+def arrays(
+    path: str, test_fraction: float = 0.1, sha256: str | None = None, shape: tuple[int, ...] | None = None
+) -> Dataset:
     """Load `x` [n, d] or [n, h, w, c] from a `.npy` file, or `x` and, if there, `label` [n] from a `.npz` file.
 
     8-bit integers are images of 256 levels, floating-point numbers continuous data.
@@ -17,6 +19,7 @@ def arrays(path: str, test_fraction: float = 0.1, sha256: str | None = None) -> 
         path: the file.
         test_fraction: share of the examples held out, by a fixed permutation.
         sha256: the file's checksum, to be checked first.
+        shape: shape that each example must have; any unless given.
 
     Raises:
         ValueError: if the checksum is another, or the file cannot be read, has the wrong shape or type, or holds NaN or
@@ -36,6 +39,8 @@ def arrays(path: str, test_fraction: float = 0.1, sha256: str | None = None) -> 
     x, label = stored["x"], stored.get("label")
     if x.ndim not in (2, 4) or len(x) < 2:
         raise ValueError(f"x in {file.name} must be [n, d] or [n, h, w, c] with n > 1, got shape {x.shape}")
+    if shape is not None and x.shape[1:] != tuple(shape):
+        raise ValueError(f"x in {file.name} must have examples of data.shape {tuple(shape)}, got {x.shape[1:]}")
     if not (x.dtype == np.uint8 or np.issubdtype(x.dtype, np.floating)):
         raise ValueError(f"x in {file.name} must be uint8 or floating point, got {x.dtype}")
     bad = np.argwhere(~np.isfinite(x))

@@ -10,6 +10,7 @@ from sgm_jax.modes.likelihood import measure as measure
 from sgm_jax.modes.likelihood import measure_likelihood as measure_likelihood
 from sgm_jax.modes.likelihood import save_likelihood as save_likelihood
 from sgm_jax.modes.likelihood import summarise as summarise
+from sgm_jax.modes.plan import plan as plan
 from sgm_jax.modes.planning import suggest as suggest
 from sgm_jax.modes.preparation import prepare as prepare
 from sgm_jax.modes.preparation import sized as sized
@@ -47,6 +48,7 @@ from sgm_jax.stored import export
 
 MODES = {
     "suggest": suggest,
+    "plan": plan,
     "train": train,
     "fit": fit,
     "sample": sample,

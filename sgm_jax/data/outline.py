@@ -1,0 +1,33 @@
+"""Data sets without their examples, for what needs only to know how those look."""
+
+import dataclasses
+from typing import Any
+
+from sgm_jax.data.dataset import Dataset, absent
+
+
+def outline(
+    name: str,
+    num_classes: int | None = None,
+    size: int | None = None,
+    channels: int | None = None,
+    shape: tuple[int, ...] | None = None,
+    **options: Any,
+) -> Dataset:
+    """Describe a data set that lies elsewhere.
+
+    Args:
+        name: its name.
+        num_classes: number of its classes, None without labels.
+        size: height and width of 8-bit images.
+        channels: their channels, 3 unless given.
+        shape: shape of an example of continuous numbers, in place of a size.
+        **options: its other options, which change nothing here.
+
+    Raises:
+        ValueError: if neither a size nor a shape is given.
+    """
+    if size is None and shape is None:
+        raise ValueError(f"data.size or data.shape must be given to plan without the data {name!r}, got neither")
+    data = absent((size, size, channels or 3), 256) if shape is None else absent(tuple(shape), None)
+    return dataclasses.replace(data, num_classes=num_classes or None, name=name)

@@ -1,0 +1,122 @@
+"""What a compiled program takes of a device's memory and, at best, of its time."""
+
+import dataclasses
+import re
+
+import jax
+
+from sgm_jax.planning import cost, hlo
+from sgm_jax.planning.chips import Chip
+from sgm_jax.planning.hlo import Number
+from sgm_jax.planning.topology import Topology
+
+UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_USED = re.compile(r"Used ([\d.]+)([KMGT]?) of ([\d.]+)([KMGT]?) hbm")
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+    """Bytes on each device.
+
+    Args:
+        arguments: what the program is given, by name.
+        temporaries: activations, gradients and all else that is needed on the way; None where the compiler gave up.
+        total: of arguments, results and temporaries at the most crowded moment, and of the program itself.
+        limit: what the device has; None where it is not known.
+    """
+
+    arguments: dict[str, Number]
+    temporaries: Number | None
+    total: Number
+    limit: Number | None
+
+    @property
+    def fits(self) -> bool:
+        """Whether the device has that much, as far as is known."""
+        return self.limit is None or self.total <= self.limit
+
+
+@dataclasses.dataclass(frozen=True)
+class Roofline:
+    """The shortest possible time of a program, in seconds: whatever takes longest hides all else.
+
+    Args:
+        compute: for its operations, at the peak of bfloat16 products.
+        memory: for the bytes it moves, at the main memory's bandwidth.
+        links: for the bytes it sends, at what a chip's links can send together.
+    """
+
+    compute: float
+    memory: float
+    links: float
+
+    @property
+    def seconds(self) -> float:
+        """The longest of the three."""
+        return max(self.compute, self.memory, self.links)
+
+    @property
+    def bound(self) -> str:
+        """Which of the three it is."""
+        return max(("compute", "memory", "links"), key=lambda name: getattr(self, name))
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """What one run of a program does on each device.
+
+    Args:
+        flops: operations of products and convolutions, loops counted as often as they run.
+        bytes: read from and written to the main memory.
+        collectives: messages by kind.
+        unbounded: loops whose number of turns is not known, each counted as one turn.
+        roofline: its shortest time; None for a device whose figures are not known.
+    """
+
+    flops: Number
+    bytes: Number
+    collectives: dict[str, cost.Messages]
+    unbounded: int
+    roofline: Roofline | None
+
+
+def roofline(flops: Number, moved: Number, sent: Number, chip: Chip) -> Roofline:
+    """Return the times that one device takes at a chip's peaks for operations, bytes moved and bytes sent."""
+    return Roofline(*(chip.devices * n / peak for n, peak in zip((flops, moved, sent), chip.peaks, strict=True)))
+
+
+def count(text: str, chip: Chip | None) -> Work:
+    """Count what a compiled program does, given its HLO text."""
+    program = hlo.read(text)
+    flops, moved, collectives = cost.flops(program), cost.moved(program), cost.collectives(program)
+    sent = sum(messages.sent for messages in collectives.values())
+    best = None if chip is None else roofline(flops, moved, sent, chip)
+    return Work(flops, moved, collectives, program.unbounded, best)
+
+
+def measure(
+    program: jax.stages.Lowered, arguments: dict[str, Number], topology: Topology
+) -> tuple[Memory, Work | None]:
+    """Compile a program and measure it.
+
+    Args:
+        program: the program, lowered for the topology's devices.
+        arguments: bytes of its arguments on each device, by name.
+        topology: the devices.
+
+    Returns:
+        Its memory, and its work; None for the latter where the compiler found that the memory does not suffice.
+    """
+    try:
+        compiled = program.compile()
+    except jax.errors.JaxRuntimeError as error:
+        used = _USED.search(str(error))
+        if used is None:
+            raise
+        total, limit = (float(number) * UNITS[unit] for number, unit in (used.groups()[:2], used.groups()[2:]))
+        return Memory(arguments, None, total, limit), None
+    stats = compiled.memory_analysis()
+    given, returned = stats.argument_size_in_bytes, stats.output_size_in_bytes - stats.alias_size_in_bytes
+    total = given + returned + stats.temp_size_in_bytes + stats.generated_code_size_in_bytes
+    memory = Memory(arguments, stats.temp_size_in_bytes, total, topology.memory)
+    return memory, count(compiled.as_text(), topology.chip)
