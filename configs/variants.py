@@ -24,7 +24,8 @@ def finish(config: ConfigDict, variant: str, *, channels: int = 3) -> ConfigDict
         raise ValueError(f"the variants are full and smoke, got {variant!r}")
     if variant == "smoke":
         steps = config.sampling.steps
-        generate(config, *SIZES.get(config.data.name, (config.data.size, channels)))
+        size = config.data.shape[0] if config.data.shape else config.data.size
+        generate(config, *SIZES.get(config.data.name, (size, channels)))
         shrink(config)
         NETWORKS[config.network.name](config)
         # DDPM's chain exists for more than 20 steps; adaptive steps have no number.
@@ -76,11 +77,19 @@ def _refinenet(config):
     config.sampling.corrector_steps = 1
 
 
+def _dit(config):
+    del config.network.channels  # which all other networks have, and multipliers
+    del config.network.multipliers
+    config.network.width = 32
+    config.network.depth = 2
+    config.network.heads = 2
+
+
 def _vdm(config):
     del config.network.multipliers  # which all other networks have
     config.network.layers = 1
 
 
-NETWORKS = {"unet": _unet, "vdm": _vdm} | dict.fromkeys(
+NETWORKS = {"dit": _dit, "unet": _unet, "vdm": _vdm} | dict.fromkeys(
     ("ncsn", "ncsnv2", "ncsnv2_deeper", "ncsnv2_deepest"), _refinenet
 )

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from sgm_jax import data, modes
-from sgm_jax.components import REDUCTIONS, data_options
+from sgm_jax.components import REDUCTIONS, data_options, describe_data
 from sgm_jax.convert.published import NCSN, SCORE_SDE
 from sgm_jax.convert.score_sde import make_network, make_process, read_flags
 from sgm_jax.naming import set_options
@@ -42,15 +42,20 @@ def full_experiment(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_full_configs_build(name):
     experiment = full_experiment(name)
-    size = get_config(name, "full").data.size
-    assert size in (None, experiment.dataset.shape[0])
+    section = get_config(name, "full").data
+    # What is planned for, without the data at hand, is what is trained.
+    assert describe_data(section).shape == experiment.dataset.shape
     assert f"configs/{name}.py" in importlib.import_module("configs." + name.replace("/", ".")).__doc__
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_full_configs_name_data_and_options_that_there_are(name):
     section = get_config(name, "full").data
-    assert set_options("data", data.DATASETS[section.name], data_options(section)).keys() <= {"category", "size"}
+    assert set_options("data", data.DATASETS[section.name], data_options(section)).keys() <= {
+        "category",
+        "shape",
+        "size",
+    }
 
 
 def test_all_of_score_sde_is_there():

@@ -16,12 +16,11 @@ References:
 from ml_collections import ConfigDict
 
 from configs.default import get_config as get_default
+from configs.variants import finish
 from sgm_jax.networks.dit import DIT_SIZES
 
 
 def get_config(variant: str = "full") -> ConfigDict:
-    if variant not in ("full", "smoke"):
-        raise ValueError(f"the variants of configs/dit/imagenet_256.py are full and smoke, got {variant!r}")
     config = get_default()
     config.data.name = "arrays"
     config.data.shape = (32, 32, 4)
@@ -50,13 +49,4 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.sampling.guidance = 1.5
     config.sampling.batch_size = 256
 
-    if variant == "smoke":
-        config.network.width = 32
-        config.network.depth = 2
-        config.network.heads = 2
-        config.train.batch_size = 16
-        config.train.steps = 20
-        config.sampling.steps = 4
-        config.sampling.count = 8
-        config.sampling.batch_size = 8
-    return config
+    return finish(config, variant, channels=4)

@@ -24,7 +24,7 @@ DATASETS = {
     **named.NAMED,
     **toy.DENSITIES,
 }
-AT_HAND = ("digits", "mnist", "patches", "phantoms", *toy.DENSITIES)
+AT_HAND = ("digits", "generated", "mnist", "patches", "phantoms", *toy.DENSITIES)
 """Those that come with the library."""
 
 

@@ -5,6 +5,11 @@ from typing import Any
 
 from sgm_jax.data.dataset import Dataset, absent
 
+SHAPES = {"cifar10": (32, 32, 3), "fashion_mnist": (28, 28, 1), "full_mnist": (28, 28, 1), "svhn": (32, 32, 3)}
+"""Of images that have a size of their own."""
+CHANNELS = {"medical": 1}
+"""Of images without colour."""
+
 
 def outline(
     name: str,
@@ -25,9 +30,11 @@ def outline(
         **options: its other options, which change nothing here.
 
     Raises:
-        ValueError: if neither a size nor a shape is given.
+        ValueError: if neither a size nor a shape is given, and the images have no size of their own.
     """
+    if size is None and shape is None and name in SHAPES:
+        size, _, channels = SHAPES[name]
     if size is None and shape is None:
         raise ValueError(f"data.size or data.shape must be given to plan without the data {name!r}, got neither")
-    data = absent((size, size, channels or 3), 256) if shape is None else absent(tuple(shape), None)
+    data = absent((size, size, channels or CHANNELS.get(name, 3)), 256) if shape is None else absent(tuple(shape), None)
     return dataclasses.replace(data, num_classes=num_classes or None, name=name)
