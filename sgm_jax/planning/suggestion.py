@@ -39,7 +39,7 @@ class Choice:
             config.parallel.data, config.parallel.fsdp = -1, self.fsdp
             if self.remat is not None:
                 config.network.remat = self.remat
-        return type(experiment).from_config(config, load=lambda name, **options: experiment.dataset)
+        return type(experiment).from_config(config, load=lambda section: experiment.dataset)
 
 
 def choices(experiment: Experiment, batch_size: int, devices: int) -> Iterator[Choice]:

@@ -8,7 +8,8 @@ import sys
 import jax
 import pytest
 
-from sgm_jax import data, planning
+from sgm_jax import planning
+from sgm_jax.components import describe_data
 from sgm_jax.experiment import Experiment
 from sgm_jax.planning import analysis, programs, suggestion
 from sgm_jax.planning.chips import Chip
@@ -22,7 +23,7 @@ needs_libtpu = pytest.mark.skipif(importlib.util.find_spec("libtpu") is None, re
 
 
 def described(config):
-    return Experiment.from_config(config, load=functools.partial(data.describe, num_classes=config.network.num_classes))
+    return Experiment.from_config(config, load=functools.partial(describe_data, num_classes=config.network.num_classes))
 
 
 @functools.cache
@@ -112,7 +113,7 @@ def test_batch_that_devices_do_not_divide_is_refused():
 
 
 def test_data_that_lie_elsewhere_are_described_by_the_config():
-    config = imagenet_256.get_config("smoke")
+    config = imagenet_256.get_config()
     dataset = described(config).dataset
     assert (dataset.shape, dataset.num_classes, len(dataset.train)) == ((32, 32, 4), 1000, 0)
     config.data.name, config.data.shape = "folder", None
