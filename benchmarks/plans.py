@@ -2,7 +2,7 @@
 
     python benchmarks/plans.py [--only=WORD ...] [--results=plans.jsonl]
 
-Each plan is made by the launcher in a process of its own, whose seconds and largest memory stand in the last columns.
+Each plan is that of the training step alone, made by the launcher in a process of its own, whose seconds and largest memory stand in the last columns.
 Plans that are in the file of results already are not made again. Needs libtpu; 2 to 15 minutes a plan on one core.
 """
 
@@ -37,7 +37,8 @@ def make(name: str, topology: str) -> dict:
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as workdir:
         command = [sys.executable, "launch.py", f"--config=configs/{config}", "--mode=plan", f"--topology={topology}"]
-        subprocess.run([*command, batch, *overrides, f"--workdir={workdir}"], cwd=ROOT, check=True)
+        options = [batch, "--config.sampling.count=0", *overrides, f"--workdir={workdir}"]
+        subprocess.run([*command, *options], cwd=ROOT, check=True)
         result = json.loads((pathlib.Path(workdir) / "plan.json").read_text())
     # The largest of all the processes waited for so far, in KiB.
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20

@@ -17,6 +17,8 @@ def plan(
 ) -> int:
     """Compile for a topology, print what that takes and write it to `plan.json`; returns the exit code.
 
+    The sampler is left out where the config's `sampling.count` is 0.
+
     Args:
         experiment: the experiment; its data need not be at hand.
         workdir: the run's folder.
@@ -30,7 +32,7 @@ def plan(
     try:
         if suggest:
             return _suggest(experiment, workdir, topology)
-        result = planning.plan(experiment, topology, price)
+        result = planning.plan(experiment, topology, price, sampling=experiment.config.sampling.count > 0)
     except ValueError as error:
         raise Unsuitable(str(error)) from error
     write_json(workdir / "plan.json", planning.as_dict(result))
