@@ -2,7 +2,8 @@
 
     python benchmarks/plans.py [--only=WORD ...] [--results=plans.jsonl]
 
-Each plan is that of the training step alone, made by the launcher in a process of its own, whose seconds and largest memory stand in the last columns.
+Each plan is that of the training step alone, made by the launcher in a process of its own, whose seconds and largest
+memory stand in the last column.
 Plans that are in the file of results already are not made again. Needs libtpu; 2 to 15 minutes a plan on one core.
 """
 
