@@ -44,6 +44,7 @@ def test_mixture_density_integrates_to_one(name):
     assert abs(total - 1) < 0.01
 
 
+@pytest.mark.slow
 def test_hutchinson_is_unbiased_and_falls_with_the_probes():
     # A score with off-diagonal Jacobian, so that random projections err.
     sde, d = sgm.VP(), 8

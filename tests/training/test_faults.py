@@ -159,6 +159,7 @@ def test_a_bucket_that_cannot_be_reached_is_one_line():
         training.Checkpoints("gs://nobody/nothing")
 
 
+@pytest.mark.slow
 def test_an_average_chosen_afterwards_is_the_one_tracked_all_along(tmp_path):
     profiles = [training.PowerProfile(width) for width in (0.05, 0.1)]
     wanted = training.PowerProfile(0.15)
