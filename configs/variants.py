@@ -34,7 +34,7 @@ def finish(config: ConfigDict, variant: str, *, channels: int = 3) -> ConfigDict
             config.sampling.rtol = config.sampling.atol = 0.1
         config.optimizer.warmup = 1
         config.train.steps = 2
-        config.train.batch_size = 4
+        config.train.batch_size = 8  # divided by the devices of most machines
         config.train.log_every = 1
         config.train.eval_every = 2
         config.train.eval_examples = 4
