@@ -285,7 +285,8 @@ def test_a_trained_classifier_gives_labels_to_a_network_that_knows_none(tmp_path
     for guidance in (0.0, 50.0):
         result = launch(*options, "--config.sampling.batch_size=4", f"--config.sampling.guidance={guidance}")
         assert result.returncode == 0, result.stderr
-        drawn.append(np.load(tmp_path / "mnist" / "samples.npz"))
+        with np.load(tmp_path / "mnist" / "samples.npz") as samples:
+            drawn.append(dict(samples))
     assert set(drawn[1]["label"]) == {3} and np.any(drawn[0]["x"] != drawn[1]["x"])
 
 

@@ -45,7 +45,7 @@ def test_two_hosts_train_what_one_does(tmp_path):
 
 
 def options(workdir, **fields):
-    given = {"train.steps": 400, "train.log_every": 20, "train.eval_every": 0, "train.checkpoint_every": 20} | fields
+    given = {"train.steps": 100, "train.log_every": 20, "train.eval_every": 0, "train.checkpoint_every": 20} | fields
     arguments = [f"--config.{name}={value}" for name, value in given.items()]
     return (
         "--config=configs/toy.py:smoke",
@@ -59,7 +59,7 @@ def options(workdir, **fields):
 def final_state(workdir):
     experiment = Experiment.from_config(get_config("smoke"))
     with training.Checkpoints(workdir) as checkpoints:
-        assert checkpoints.latest == 400
+        assert checkpoints.latest == 100
         return checkpoints.restore(jax.eval_shape(experiment.init))[0]
 
 
