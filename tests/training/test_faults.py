@@ -136,7 +136,7 @@ HANGING = """
         def __next__(self):
             time.sleep(600 if self.position == 6 else 0)
             return super().__next__()
-    t.run(pathlib.Path(sys.argv[1]), 40, Hanging(), safeguards=Safeguards(step_timeout=8.0))
+    t.run(pathlib.Path(sys.argv[1]), 40, Hanging(), safeguards=Safeguards(step_timeout=20.0))
 """
 
 
