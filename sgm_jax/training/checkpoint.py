@@ -25,7 +25,28 @@ class CheckpointFailed(OSError):
     """A checkpoint could not be written."""
 
 
-class Checkpoints:
+class BackgroundFolder:
+    """A folder of a run that Orbax writes to in the background; close it by leaving its `with` block."""
+
+    _manager: ocp.CheckpointManager
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        close(self._manager, error)
+
+    def wait(self) -> None:
+        """Block until everything handed to `save` is on disk.
+
+        Raises:
+            CheckpointFailed: if it could not be written.
+        """
+        with writing(self._manager):
+            self._manager.wait_until_finished()
+
+
+class Checkpoints(BackgroundFolder):
     """The checkpoints of one run, in `<workdir>/checkpoints`.
 
     A checkpoint becomes visible only when it is complete, so a run killed at any moment finds the last whole one. One
@@ -52,12 +73,6 @@ class Checkpoints:
         policy = preservation_policy.AnyPreservationPolicy(policies)
         self._manager = open_manager(workdir, "checkpoints", policy, handlers)
         self._damaged: set[int] = set()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, trace):
-        close(self._manager, error)
 
     @property
     def steps(self) -> list[int]:
@@ -95,15 +110,6 @@ class Checkpoints:
                     config=ocp.args.JsonSave(config),
                 ),
             )
-
-    def wait(self) -> None:
-        """Block until everything handed to `save` is on disk.
-
-        Raises:
-            CheckpointFailed: if it could not be written.
-        """
-        with writing(self._manager):
-            self._manager.wait_until_finished()
 
     def restore(self, like: TrainState, step: int | None = None, config: dict | None = None) -> tuple[TrainState, dict]:
         """Read a checkpoint.

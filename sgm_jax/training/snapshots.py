@@ -9,11 +9,11 @@ import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
-from sgm_jax.training.checkpoint import close, open_manager, writing
+from sgm_jax.training.checkpoint import BackgroundFolder, open_manager, writing
 from sgm_jax.training.posthoc import PowerProfile, combination, combine
 
 
-class Snapshots:
+class Snapshots(BackgroundFolder):
     """The stored averages of one run, in `<workdir>/averages`: parameters alone, and all of them kept.
 
     Args:
@@ -26,12 +26,6 @@ class Snapshots:
     def __init__(self, workdir: str | os.PathLike):
         handlers = {"averages": ocp.StandardCheckpointHandler(), "widths": ocp.JsonCheckpointHandler()}
         self._manager = open_manager(workdir, "averages", preservation_policy.PreserveAll(), handlers)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, trace):
-        close(self._manager, error)
 
     def save(self, step: int, averages: Sequence[PyTree], widths: Sequence[float]) -> None:
         """Store averages in the background, each with the relative width of its profile.
@@ -49,11 +43,6 @@ class Snapshots:
                     averages=ocp.args.StandardSave(list(averages)), widths=ocp.args.JsonSave(list(widths))
                 ),
             )
-
-    def wait(self) -> None:
-        """Block until everything is on disk."""
-        with writing(self._manager):
-            self._manager.wait_until_finished()
 
     def reconstruct(self, like: PyTree, width: float, step: int | None = None) -> Any:
         """Return the parameters averaged with a profile of the given width.

@@ -37,10 +37,9 @@ def stop_requests():
             raise KeyboardInterrupt
         request.signal = number
 
-    # JAX itself listens for SIGTERM on several hosts.
-    numbers = (signal.SIGTERM, signal.SIGINT) if jax.process_count() == 1 else ()
-    if threading.current_thread() is not threading.main_thread():
-        numbers = ()
+    # JAX itself listens for SIGTERM on several hosts, and Python lets no other thread listen.
+    listens = jax.process_count() == 1 and threading.current_thread() is threading.main_thread()
+    numbers = (signal.SIGTERM, signal.SIGINT) if listens else ()
     previous = {number: signal.signal(number, receive) for number in numbers}
     try:
         yield request
