@@ -21,6 +21,7 @@ MODES = (
     "suggest",
     "prepare",
     "plan",
+    "profile",
     "export",
     "convert",
 )

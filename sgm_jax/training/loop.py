@@ -166,7 +166,7 @@ def train(
                 batch = program.place([next(data) for _ in range(program.steps)])
             if step_fn is None:
                 with clock("compilation"):
-                    step_fn, once["compile_seconds"], flops = compile_ahead(program.step, state, batch)
+                    step_fn, once["compile_seconds"], flops = compile_ahead(program.step, watch, state, batch)
             state, metrics = step_fn(state, batch)
             pending.append(metrics)
             done = step + program.steps
