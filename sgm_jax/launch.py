@@ -2,6 +2,7 @@
 
 import functools
 import pathlib
+import signal
 import sys
 import traceback
 
@@ -27,6 +28,8 @@ def main(config_file: pathlib.Path, workdir: pathlib.Path) -> int:
     """Do what the flags ask; returns the exit code."""
     mode, source = flags.FLAGS.mode, flags.FLAGS.source
     if mode == "list":
+        if hasattr(signal, "SIGPIPE"):
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # so that it ends in silence when `head` has seen enough
         print(command_line.completions() if flags.FLAGS.names else config_files.listing())
         return 0
     config = flags.FLAGS.config
@@ -92,7 +95,7 @@ def unexpected(error: Exception, workdir: pathlib.Path) -> str:
     line, where = f"{type(error).__name__}: {error}", "--debug shows the traceback"
     if "RESOURCE_EXHAUSTED" in line:
         line = "out of memory: take a larger train.accumulate, or a smaller batch_size (of train, sampling, likelihood)"
-    if workdir.is_dir() and not flags.FLAGS.dry_run:
+    if workdir.is_dir():
         (workdir / "traceback.txt").write_text(traceback.format_exc())
         where += f", which is in {workdir / 'traceback.txt'}"
     return f"{line[:500]}; {where}"

@@ -143,5 +143,5 @@ def _of_data(dataset: datasets.Dataset, absent: list[str]) -> str:
 def _duration(seconds: float) -> str:
     for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 1.5 * length:
-            return f"{seconds / length:.1f} {unit}"
-    return f"{seconds:.0f} seconds"
+            return f"{seconds / length:,.1f} {unit}"
+    return f"{seconds:.2g} s"
