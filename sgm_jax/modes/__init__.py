@@ -1,5 +1,6 @@
 """What the launcher can do with an experiment: one function a mode, results in the run's folder."""
 
+from sgm_jax.modes.dry_run import dry_run as dry_run
 from sgm_jax.modes.evaluation import evaluate as evaluate
 from sgm_jax.modes.evaluation import measure_statistics as measure_statistics
 from sgm_jax.modes.inverse import invert as invert
