@@ -1,7 +1,7 @@
 """Everything that is timed, in one command: `python -m benchmarks [PART ...] [--out=FOLDER]`.
 
-Each part is a module of this folder, run in a process of its own, one after the other; leave the machine alone meanwhile.
-Peers run where they are installed (`pip install -e '.[parity]'`). Tables go to the terminal, and with machine and
+Each part is a module of this folder, run in a process of its own, one after the other; other work on
+the machine disturbs it. Peers run where they are installed (`pip install -e '.[parity]'`). Tables go to the terminal, and with machine and
 versions into `performance.md` and `performance.json` in the folder.
 """
 
@@ -38,10 +38,9 @@ def machine() -> dict[str, str]:
 
     found = {"sgm_jax": sgm_jax.__version__, "python": platform.python_version(), "cores": str(os.cpu_count())}
     information = pathlib.Path("/proc/cpuinfo")
-    names = (
-        [line for line in information.read_text().splitlines() if "model name" in line] if information.exists() else []
-    )
-    found["processor"] = names[0].split(":")[1].strip() if names else platform.processor()
+    lines = information.read_text().splitlines() if information.exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    found["processor"] = names[0] if names else platform.processor()
     for package in PACKAGES:
         try:
             found[package] = importlib.metadata.version(package)

@@ -1,8 +1,8 @@
-"""How long the paper-size training step takes to compile: `python -m benchmarks.compilation [--config=NAME] [--batch=4]`.
+"""How long a training step of paper size takes to compile: `python -m benchmarks.compilation [--config=NAME]`.
 
 The step of score_sde's deep NCSN++ for CIFAR-10 unless another config is named, for the attached device: seconds to
-trace it, to compile it with nothing cached, and to load it from the compilation cache in a process of its own; then what
-it takes of memory.
+trace it, to compile it with nothing cached, and to load it from the compilation cache in a process of its own; then
+what it takes of memory.
 """
 
 import argparse
@@ -55,13 +55,9 @@ def main() -> None:
     tables.header("training step", "trace, s", "compile, s")
     with tempfile.TemporaryDirectory() as cache:
         command = [sys.executable, "-m", "benchmarks.compilation", f"--config={options.config}"]
+        command += [f"--batch={options.batch}", f"--cache={cache}"]
         for name in ("nothing cached", "from the cache"):
-            run = subprocess.run(
-                [*command, f"--batch={options.batch}", f"--cache={cache}"],
-                check=True,
-                stdout=subprocess.PIPE,
-                text=True,
-            )
+            run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
             found = json.loads(run.stdout.splitlines()[-1])
             tables.row(f"{options.config}, {name}", f"{found['trace']:.1f}", f"{found['compile']:.1f}")
     tables.header("memory", "MiB")
