@@ -1,8 +1,8 @@
 """Everything that is timed, in one command: `python -m benchmarks [PART ...] [--out=FOLDER]`.
 
-Each part is a module of this folder, run in a process of its own, one after the other; other work on
-the machine disturbs it. Peers run where they are installed (`pip install -e '.[parity]'`). Tables go to the terminal, and with machine and
-versions into `performance.md` and `performance.json` in the folder.
+Each part is a module of this folder, run in a process of its own, one after the other; other work on the machine
+disturbs them. Peers run where they are installed (`pip install -e '.[parity]'`). Tables go to the terminal, and with
+machine and versions into `performance.md` and `performance.json` in the folder.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Seconds to import the library, and to 100 digits of the network that comes with it: `python -m benchmarks.cold_start`.
+"""Seconds to import the library, and to 100 digits of the network in it: `python -m benchmarks.cold_start`.
 
 A new process each time: imports, data, weights, compilation, sampling, image grid and page are all in it. Beside the
 seconds stand those that processors worked, which other work on the machine changes less.
