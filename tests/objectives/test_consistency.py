@@ -64,36 +64,36 @@ def train(theta, sde, count, **options):
     return objectives.consistency_training(KEY, sde, f, f, data(count), **options).mean()
 
 
-@pytest.mark.parametrize("name", SDES)
-@pytest.mark.parametrize("distance", objectives.DISTANCES)
+@pytest.mark.parametrize("name, distance", [("vp", "l2"), ("edm", "l1"), ("edm", "pseudo_huber")])
 def test_the_consistency_function_has_no_loss_and_the_gradient_pulls_towards_it(name, distance):
     options = dict(step=exact_step, distance=objectives.DISTANCES[distance], levels=12)
     loss = jax.jit(jax.value_and_grad(functools.partial(distil, sde=SDES[name], **options)))
     assert loss(0.0)[0] < 2e-4
     for theta in (-0.3, 0.3):
         value, gradient = loss(theta)
-        assert value > 1e-3 and gradient * theta > 0
+        assert value > 5e-4 and gradient * theta > 0
 
 
 @pytest.mark.parametrize("step, order", [(euler_step, 4), (heun_step, 6)])
 def test_the_loss_that_teachers_steps_leave_falls_with_their_order(step, order):
     """The square of the error of a step, of second or third order."""
     with jax.enable_x64(True):
-        few, many = (distil(0.0, sgm.EDM(t_min=0.2, t_max=2.0), step=step, levels=n, rho=1.0) for n in (33, 65))
+        loss = jax.jit(lambda n: distil(0.0, sgm.EDM(t_min=0.2, t_max=2.0), step=step, levels=n, rho=1.0))
+        few, many = loss(33), loss(65)
     assert np.log2(few / many) == pytest.approx(order, abs=0.3)
 
 
 def test_training_has_the_gradient_of_distillation_as_levels_grow():
     """Song et al., 2023, theorem 2."""
-    sde, differences = SDES["edm"], []
-    for levels in (8, 64):
-        options = dict(count=2**16, levels=levels)
-        wanted = jax.grad(distil)(0.3, sde, step=exact_step, **options)
-        differences.append(abs(jax.grad(train)(0.3, sde, **options) / wanted - 1))
-    assert differences[1] < 0.1 < 0.3 < differences[0]
+    options = dict(sde=SDES["edm"], count=2**16)
+    distilled = jax.jit(lambda levels: jax.grad(distil)(0.3, step=exact_step, levels=levels, **options))
+    trained = jax.jit(lambda levels: jax.grad(train)(0.3, levels=levels, **options))
+    differences = [abs(trained(levels) / distilled(levels) - 1) for levels in (3, 48)]
+    print(differences)
+    assert differences[1] < 0.02 < 0.1 < differences[0]
 
 
-@pytest.mark.parametrize("name", SDES)
+@pytest.mark.parametrize("name", ["vp"])
 def test_the_continuous_loss_has_the_limit_of_the_discrete_gradient(name):
     sde, levels = SDES[name], 4000
     times = lambda key, sde, count: sde.t(jnp.geomspace(0.05, 8.0, count))
@@ -108,8 +108,9 @@ def test_the_continuous_loss_has_the_limit_of_the_discrete_gradient(name):
 
     with jax.enable_x64(True):
         discrete = functools.partial(distil, sde=sde, count=64, levels=levels, times=times, weighting=weighting)
-        np.testing.assert_allclose(jax.grad(continuous)(0.2), jax.grad(discrete)(0.2), rtol=0.01)
-        assert abs(jax.grad(continuous)(0.0)) < 1e-6
+        gradient = jax.jit(jax.grad(continuous))
+        np.testing.assert_allclose(gradient(0.2), jax.jit(jax.grad(discrete))(0.2), rtol=0.01)
+        assert abs(gradient(0.0)) < 1e-6
 
 
 @pytest.mark.parametrize("name", SDES)
@@ -163,19 +164,18 @@ def test_without_its_unstable_part_continuous_training_is_denoising():
         error = student(sde, theta)(t, sde.perturb(t, data(64), noise)) - data(64)
         return jnp.mean(SCALE / sde.s(t)[:, None] ** 2 * error**2)
 
-    np.testing.assert_allclose(jax.grad(continuous)(0.2), jax.grad(denoising)(0.2), rtol=1e-4)
+    np.testing.assert_allclose(*(jax.jit(jax.grad(loss))(0.2) for loss in (continuous, denoising)), rtol=1e-4)
 
 
-@pytest.mark.parametrize("continuous", [False, True])
-def test_parts_of_a_batch_have_their_rows_of_the_losses(continuous):
+def test_parts_of_a_batch_have_their_rows_of_the_losses():
     sde = SDES["edm"]
     f = student(sde, 0.2)
 
+    @jax.jit
     def losses(key, x0):
-        if continuous:
-            return objectives.continuous_consistency_training(key, sde, f, x0)
         times = objectives.TruncatedLogNormalTimes()
-        return objectives.consistency_training(key, sde, f, f, x0, times=times, weighting=inverse_gap)
+        discrete = objectives.consistency_training(key, sde, f, f, x0, times=times, weighting=inverse_gap)
+        return jnp.stack([discrete, objectives.continuous_consistency_training(key, sde, f, x0)], axis=1)
 
     whole, part = losses(KEY, data(12)), losses(part_key(KEY, 1, 3, 12), data(12)[1::3])
     np.testing.assert_allclose(part, whole[1::3], rtol=1e-5)
