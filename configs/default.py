@@ -13,7 +13,7 @@ def get_config() -> ConfigDict:
     config.seed = 0
     config.compilation_cache = True  # compiled programs are kept in the workdir
     config.sizing = "none"  # data: fields that are None are sized to the data and the machine (configs/images.py)
-    config.objective = "score"  # score, density, maximum_likelihood, vdm, classifier (see configs/)
+    config.objective = "score"  # score, consistency, density, maximum_likelihood, vdm, classifier (see configs/)
 
     config.data = ConfigDict()
     config.data.name = "mnist"  # see docs/data.md for the names and their options
@@ -64,9 +64,11 @@ def get_config() -> ConfigDict:
     config.network.num_classes = placeholder(int)  # of a class-conditional model; the data need labels
 
     config.prediction = ConfigDict()
-    # score, level_score, sigma_score, scaled_score, noise, step_noise, gamma_noise, denoised, velocity, flow, edm
+    # score, level_score, sigma_score, scaled_score, noise, step_noise, gamma_noise, denoised, velocity, flow, edm,
+    # consistency
     config.prediction.name = "noise"
     config.prediction.sigma_data = placeholder(float)
+    config.prediction.s_min = placeholder(float)  # of consistency, the SDE's smallest noise level
     config.prediction.sigma_begin = placeholder(float)  # of level_score, the network's noise levels
     config.prediction.sigma_end = placeholder(float)
     config.prediction.levels = placeholder(int)  # and of step_noise
@@ -83,7 +85,9 @@ def get_config() -> ConfigDict:
     config.weighting.gamma = placeholder(float)
 
     config.times = ConfigDict()
-    config.times.name = "uniform"  # uniform, log_normal, log_uniform (importance sampling for likelihood), levels
+    config.times.name = (
+        "uniform"  # uniform, log_normal, truncated_log_normal, log_uniform (for likelihood), karras, levels
+    )
     config.times.quantiles = "stratified"  # stratified, independent
     config.times.mean = placeholder(float)
     config.times.std = placeholder(float)
@@ -127,6 +131,26 @@ def get_config() -> ConfigDict:
     config.train.step_timeout = placeholder(float)  # seconds without an update after which the process ends
     config.train.trace = ()  # first and last step to trace with the profiler
     config.train.tensorboard = False  # metrics for TensorBoard too
+
+    config.distillation = ConfigDict()  # of objectives that learn from another trained model: docs/few_step.md
+    config.distillation.teacher = placeholder(str)  # folder of it, or the name of a network of the library's own
+    config.distillation.start = "teacher"  # what parameters training starts from: teacher, random
+    config.distillation.guidance = 1.0  # the teacher's classifier-free scale
+
+    config.consistency = ConfigDict()  # of objective consistency: docs/few_step.md
+    # distillation, training, continuous_distillation, continuous_training
+    config.consistency.name = "distillation"
+    config.consistency.levels = placeholder(str)  # how many noise levels there are: fixed, progressive, doubling
+    config.consistency.first = placeholder(int)  # of them, at the start of progressive and doubling
+    config.consistency.last = placeholder(int)  # and at the end
+    config.consistency.rho = placeholder(float)  # of their schedule
+    config.consistency.distance = placeholder(str)  # l1, l2, pseudo_huber
+    config.consistency.weighting = placeholder(str)  # of a pair of levels: uniform, inverse_gap
+    config.consistency.teacher_step = placeholder(str)  # euler, heun
+    config.consistency.target = placeholder(str)  # parameters compared with: student, average, progressive
+    config.consistency.target_rate = placeholder(float)  # decay of the average, of progressive at the start
+    config.consistency.data_scale = placeholder(float)  # of the continuous ones, the data's standard deviation
+    config.consistency.warmup = placeholder(int)  # and the steps within which their tangent grows to all it is
 
     config.parallel = ConfigDict()
     config.parallel.mode = "jit"  # jit (over a mesh), pmap (replicated)
