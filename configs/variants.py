@@ -25,6 +25,7 @@ def finish(config: ConfigDict, variant: str, *, channels: int = 3) -> ConfigDict
     if variant == "smoke":
         steps = config.sampling.steps
         size = config.data.shape[0] if config.data.shape else config.data.size
+        config.published = get_default().published
         generate(config, *SIZES.get(config.data.name, (size, channels)))
         shrink(config)
         NETWORKS[config.network.name](config)

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+from collections.abc import Mapping
 
 import jax
 from ml_collections import ConfigDict
@@ -98,6 +99,16 @@ def check_parallel(config: ConfigDict, coupled: bool) -> None:
     left = [f"train.{name}={train[name]}" for name in names if train[name] % steps]
     if left:
         raise ValueError(f"parallel.steps_per_dispatch must divide {', '.join(left)}, got {steps}")
+
+
+def check_unused(config: ConfigDict, unused: Mapping[str, str]) -> None:
+    """Check that what the objective's loss has no use for is left as it is: `unused` has fields of `train` by value."""
+    for name, value in unused.items():
+        if config.train[name] != value:
+            raise ValueError(
+                f"train.{name} is not used by objective {config.objective!r} and must be left at {value!r}, got "
+                f"{config.train[name]!r}"
+            )
 
 
 def check_evaluation(config: ConfigDict) -> None:

@@ -24,6 +24,7 @@ from sgm_jax.checks import (
     check_parallel,
     check_rank,
     check_sampling,
+    check_unused,
     sampling_levels,
 )
 from sgm_jax.components import (
@@ -79,6 +80,8 @@ class Experiment:
     matchings: ClassVar[Mapping[str, Callable]] = MATCHINGS
     # Whether losses couple the examples of a batch, so that a part of it does not give its part of the result.
     coupled: ClassVar[bool] = False
+    # Fields of `train` that the loss has no use for, by what they must be left at.
+    unused: ClassVar[Mapping[str, str]] = {}
 
     @classmethod
     def from_config(
@@ -111,6 +114,7 @@ class Experiment:
         choose("train.ema_warmup", train.ema_warmup, WARMUPS)
         choose("train.dequantisation", train.dequantisation, DEQUANTISATIONS)
         choose("train.reduction", train.reduction, REDUCTIONS)
+        check_unused(config, cls.unused)
         if not 0 <= train.label_dropout <= 1:
             raise ValueError(f"train.label_dropout must be in [0, 1], got {train.label_dropout}")
         check_parallel(config, cls.coupled)

@@ -5,6 +5,7 @@ import functools
 import importlib
 import math
 import pathlib
+import re
 
 import jax
 import jax.numpy as jnp
@@ -167,6 +168,38 @@ def test_smoke_variants_of_other_kinds_build(name):
     experiment = OBJECTIVES[config.objective][0].from_config(config)
     assert experiment.dataset.name == "generated"
     assert experiment.dataset.shape == full_experiment(name).dataset.shape
+
+
+COLUMNS = {"bits per dimension": "bits_per_dim", "FID": "fid", "FID, PC": "fid", "Inception score": "inception_score"}
+
+
+def figures_of_the_docs():
+    """What the tables of docs/benchmarks.md have of each config, for what `config.published` may hold."""
+    figures, columns = {}, []
+    for line in (ROOT.parent / "docs" / "benchmarks.md").read_text().splitlines():
+        first, *cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if first == "config":
+            columns = cells
+        for name in set(re.findall(r"`([\w/]+)`", first)) & set(NAMES) if line.startswith("|") else ():
+            found = {
+                COLUMNS[c]: re.match(r"[\d.]+", cell) for c, cell in zip(columns, cells, strict=True) if c in COLUMNS
+            }
+            figures[name] = figures.get(name, {}) | {key: float(match[0]) for key, match in found.items() if match}
+    return {name: found for name, found in figures.items() if found}
+
+
+def test_published_figures_are_those_of_the_docs():
+    figures = figures_of_the_docs()
+    assert len(figures) == 28
+    for name in NAMES:
+        config, wanted = get_config(name, "full"), figures.get(name, {})
+        assert {key: value for key, value in config.published.items() if value is not None} == wanted, name
+        assert all(
+            f"{value:g}" in importlib.import_module("configs." + name.replace("/", ".")).__doc__
+            for value in wanted.values()
+        )
+        # The figures are not those of a tiny network on generated data.
+        assert not any(get_config(name, "smoke").published.values())
 
 
 def test_unknown_variants_are_refused():
