@@ -171,7 +171,9 @@ def get_config() -> ConfigDict:
     config.sampling.batch_size = 100
 
     config.evaluation = ConfigDict()
-    config.evaluation.features = "classifier"  # classifier (trained on the labels), inception, points (vectors as such)
+    config.evaluation.features = (
+        "classifier"  # classifier (trained on the labels), inception, points (data as they are)
+    )
     config.evaluation.metrics = ("fid",)  # fid, sfid, inception_score, kid, precision_recall, density_coverage, cmmd
     config.evaluation.count = placeholder(int)  # samples; sampling.count unless given
     config.evaluation.checkpoints = "latest"  # latest, all (the best is measured again with other samples)
