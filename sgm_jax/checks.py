@@ -124,6 +124,8 @@ def check_evaluation(config: ConfigDict) -> None:
     for name in ("count", "batch_size", "keep", "splits", "save_every"):
         if section[name] is not None and section[name] < 1:
             raise ValueError(f"evaluation.{name} must be at least 1, got {section[name]}")
+    if section.features == "inception":
+        evaluation.plan(section.metrics, section.count or config.sampling.count)
 
 
 def check_rank(name: str, shape: tuple[int, ...]) -> None:

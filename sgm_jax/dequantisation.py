@@ -10,6 +10,7 @@ with equality where `q` is the model's own density within the bin.
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Num
 
 from sgm_jax.scaling import AbstractScaling

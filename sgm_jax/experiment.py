@@ -43,11 +43,12 @@ from sgm_jax.components import (
     load_data,
     make_augmentation,
     make_network,
+    make_scaling,
 )
 from sgm_jax.convert import Pretrained
 from sgm_jax.naming import choose
 from sgm_jax.samplers import make_solver
-from sgm_jax.scaling import Scaling
+from sgm_jax.scaling import AbstractScaling
 from sgm_jax.score import AbstractPrediction, NetworkScore
 from sgm_jax.shapes import PRNGKey, ScoreFn
 from sgm_jax.training import PowerProfile, Safeguards, Schedule, TrainState, Watch, init_state, make_train_step
@@ -61,7 +62,7 @@ class Experiment:
 
     config: ConfigDict
     dataset: datasets.Dataset
-    scaling: Scaling
+    scaling: AbstractScaling
     sde: sde.AbstractSDE
     network: Any
     prediction: AbstractPrediction
@@ -156,7 +157,7 @@ class Experiment:
         if pretrained is None:
             dataset = load(config.data)
             network = cls.make_network(config, dataset)
-            scaling = Scaling(dataset.levels, config.data.low, config.data.high)
+            scaling = make_scaling(config.data, dataset.levels)
         else:
             network, scaling = pretrained.network, pretrained.scaling
             dataset = datasets.absent(pretrained.shape, scaling.levels)

@@ -45,10 +45,12 @@ class VariationalExperiment(Experiment):
         """Build everything a config names; as `Experiment.from_config`.
 
         Raises:
-            ValueError: as there, and if the SDE is not one that is learned.
+            ValueError: as there, and if the SDE is not one that is learned or the data's bins are not of one width.
         """
         if pretrained is None and config.sde.name != "learned_vp":
             raise ValueError(f"objective 'vdm' needs sde.name 'learned_vp', got {config.sde.name!r}")
+        if config.data.transform != "affine":
+            raise ValueError(f"objective 'vdm' needs data.transform 'affine', got {config.data.transform!r}")
         return super().from_config(config, pretrained, load)
 
     def init_params(self) -> PyTree:

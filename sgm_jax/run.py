@@ -63,6 +63,7 @@ def run(
     if modes.is_image(experiment):
         with timed(timings, "interpolation"):
             fields["interpolation"] = interpolations(experiment, params)
+    if modes.is_restorable(experiment):
         with timed(timings, "inverse problem"):
             fields["inverse"] = modes.restore(experiment, params)
             modes.save_restored(fields["inverse"], workdir)

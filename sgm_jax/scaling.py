@@ -113,7 +113,7 @@ class LogitScaling(AbstractScaling):
         Papamakarios et al., Masked Autoregressive Flow for Density Estimation, 2017, section 4.3.
     """
 
-    levels: int = eqx.field(static=True)
+    levels: int | None = eqx.field(static=True)
     alpha: float = eqx.field(static=True, default=0.05)
 
     def __check_init__(self):

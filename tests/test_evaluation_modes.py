@@ -154,10 +154,12 @@ def test_fewer_samples_mean_a_larger_figure_and_a_wider_tolerance():
         ("resize", "bicubic", "clean"),
         ("count", 0, "evaluation.count must be at least 1, got 0"),
         ("checkpoints", "best", "latest, all"),
+        ("features", "inception", "metric 'fid' needs at least 3 samples, got 2"),
     ],
 )
 def test_evaluation_is_checked_before_training(field, value, words):
     config = mnist.get_config("smoke")
+    config.sampling.count = 2
     with config.unlocked():
         config.evaluation[field] = value
     with pytest.raises(ValueError, match=words):

@@ -13,7 +13,7 @@ from sgm_jax.experiment import Experiment
 from sgm_jax.modes import features
 from sgm_jax.modes.quality import measure_quality, save_quality, train_judge
 from sgm_jax.modes.sampling import batches
-from sgm_jax.modes.shared import SAMPLES, SELECTION, examples, write_json
+from sgm_jax.modes.shared import SAMPLES, SELECTION, Unsuitable, examples, write_json
 from sgm_jax.naming import choose
 from sgm_jax.stored import checkpoint_steps, trained
 
@@ -48,9 +48,14 @@ def by_classifier(experiment: Experiment, workdir: pathlib.Path) -> Judge:
 def by_inception(experiment: Experiment, workdir: pathlib.Path) -> Judge:
     """Judge images in the features of Inception."""
     section = experiment.config.evaluation
+    count = section.count or experiment.config.sampling.count
+    try:
+        evaluation.plan(section.metrics, count)
+    except ValueError as error:
+        raise Unsuitable(str(error)) from error
     network = features.extractor(experiment)
     found = features.reference(experiment, workdir, network)
-    evaluation.plan(section.metrics, 2, reference=found)
+    evaluation.plan(section.metrics, count, reference=found)
 
     def measure(experiment: Experiment, params: Any, randomness: int) -> dict[str, Any]:
         return features.measure_samples(experiment, workdir, params, network, found, randomness)
