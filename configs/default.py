@@ -17,8 +17,10 @@ def get_config() -> ConfigDict:
 
     config.data = ConfigDict()
     config.data.name = "mnist"  # see docs/data.md for the names and their options
-    config.data.low = -1.0  # the range that 8-bit data are mapped to
-    config.data.high = 1.0
+    config.data.transform = "affine"  # of integers to the model's data: affine, logit (x = logit(alpha + ...))
+    config.data.low = placeholder(float)  # of affine, the range that they are mapped to: -1 to 1 unless given
+    config.data.high = placeholder(float)
+    config.data.alpha = placeholder(float)  # of logit, how far its argument stays from 0 and 1
     config.data.path = placeholder(str)
     config.data.size = placeholder(int)
     config.data.category = placeholder(str)  # of lsun
@@ -195,7 +197,9 @@ def get_config() -> ConfigDict:
     config.sampling.batch_size = 100
 
     config.evaluation = ConfigDict()
-    config.evaluation.features = "classifier"  # classifier (trained on the labels), inception, points (vectors as such)
+    config.evaluation.features = (
+        "classifier"  # classifier (trained on the labels), inception, points (data as they are)
+    )
     config.evaluation.metrics = ("fid",)  # fid, sfid, inception_score, kid, precision_recall, density_coverage, cmmd
     config.evaluation.count = placeholder(int)  # samples; sampling.count unless given
     config.evaluation.checkpoints = "latest"  # latest, all (the best is measured again with other samples)

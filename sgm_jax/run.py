@@ -64,6 +64,7 @@ def run(
     if modes.is_image(experiment):
         with timed(timings, "interpolation"):
             fields["interpolation"] = interpolations(experiment, params)
+    if modes.is_restorable(experiment):
         with timed(timings, "inverse problem"):
             fields["inverse"] = modes.restore(experiment, params)
             modes.save_restored(fields["inverse"], workdir)
@@ -105,7 +106,7 @@ def films(experiment: Experiment, workdir: pathlib.Path, params: Any) -> dict[st
     process = experiment.process(params, None if label is None else jnp.asarray(label))
     path = sampling.sample(keys, process, shape, **options).trajectory
     if not modes.is_image(experiment):
-        return {"animation": np.asarray(path.xt)}
+        return {"animation": np.asarray(path.xt), "animation_levels": np.asarray(path.s)}
     show = jax.vmap(experiment.scaling.to_raw)
     # States are shown at unit scale, or the first ones would be out of the range of any screen.
     scale = experiment.config.likelihood.data_scale
@@ -119,6 +120,7 @@ def films(experiment: Experiment, workdir: pathlib.Path, params: Any) -> dict[st
         "film_denoised": np.moveaxis(denoised[kept][:, :examples], 0, 1),
         "film_levels": np.asarray(path.s)[kept],
         "animation": noisy,
+        "animation_levels": np.asarray(path.s),
     }
 
 

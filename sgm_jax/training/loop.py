@@ -161,8 +161,10 @@ def train(
 
         # -------------------------------------------------------------- steps
         clock, pending, skipped, step_fn, once = Stopwatch(), [], 0, None, {}
+        # Steps run while the next batch is read: it is waited for only if they are done before it is there.
+        idle = lambda: not pending or pending[-1]["loss"].is_ready()
         for step in range(start, schedule.steps, program.steps):
-            with clock("input"):
+            with clock("input", idle):
                 batch = program.place([next(data) for _ in range(program.steps)])
             if step_fn is None:
                 with clock("compilation"):
