@@ -37,6 +37,11 @@ class AbstractScaling(eqx.Module):
         Added to the log density of `x` it makes that of the raw data.
         """
 
+    @property
+    def bin_width(self) -> float:
+        """Width in the model's range of what an integer stands for; 0 for continuous data."""
+        return 0.0 if self.levels is None else (self.high - self.low) / self.levels
+
     def to_model(self, raw: Num[Array, "b ..."], offset: Array | float = 0.5) -> Batch:
         """Map raw data [b, ...] into the model's range, each integer at `offset` within its bin."""
         raw = jnp.asarray(raw, jnp.result_type(float))

@@ -1,5 +1,6 @@
 """Networks in the folder of a run: found, converted from other projects, exported; and whole models of other runs."""
 
+import dataclasses
 import json
 import pathlib
 from collections.abc import Callable, Sequence
@@ -11,11 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from sgm_jax.convert import Pretrained, load
+from sgm_jax.convert import Pretrained, card, load
 from sgm_jax.convert.pretrained import FILE
 from sgm_jax.convert.shipped import names, pretrained
 from sgm_jax.experiment import Experiment
-from sgm_jax.training import Checkpoints, Snapshots
+from sgm_jax.training import Checkpoints, Snapshots, read_metrics
+from sgm_jax.version import __version__
 
 
 def parameters(experiment: Experiment, workdir: pathlib.Path, step: int | None = None) -> Any:
@@ -164,13 +166,54 @@ def convert(source: str, format: str | None, config: str | None, workdir: pathli
             raise ValueError(
                 f"workdir {str(workdir)!r} must not have a checkpoint of its own, got step {checkpoints.latest}"
             )
-    load(source, format, config).save(workdir / FILE)
-    print(f"{source} converted to {workdir / FILE}")
+    converted = load(source, format, config)
+    converted.save(workdir / FILE)
+    print(f"{source} converted to {workdir / FILE}, card in {card.write(converted, workdir / FILE)}")
     return 0
 
 
 def export(experiment: Experiment, workdir: pathlib.Path) -> int:
-    """Write the averaged parameters, with all that is needed to use them, as `model.safetensors`."""
-    Pretrained.from_experiment(*trained(experiment, workdir)).save(workdir / FILE)
-    print(f"network in {workdir / FILE}")
+    """Write the averaged parameters, with all that is needed to use them, as `model.safetensors`, and a card beside it.
+
+    The card tells of the data, the training, and all figures that modes have left in `workdir`.
+    """
+    network = find(experiment.config, workdir)
+    if network is None:
+        network = Pretrained.from_experiment(*trained(experiment, workdir))
+        network = dataclasses.replace(network, card=network.card | history(experiment, workdir))
+    network = dataclasses.replace(network, card=network.card | figures(workdir))
+    network.save(workdir / FILE)
+    print(f"network in {workdir / FILE}, card in {card.write(network, workdir / FILE)}")
     return 0
+
+
+def history(experiment: Experiment, workdir: pathlib.Path) -> dict[str, Any]:
+    """Return for a card what a network was trained on, and how."""
+    config, dataset = experiment.config, experiment.dataset
+    with Checkpoints(checkpoint_store(config, workdir)) as checkpoints:
+        step = checkpoints.latest
+    rows = [row for row in read_metrics(workdir / "metrics.jsonl") if row["step"] <= (step or 0)]
+    losses = {name: row[name] for row in rows for name in ("loss", "eval_loss") if name in row}
+    data = {"training examples": len(dataset.train), "held-out examples": len(dataset.test)}
+    data |= {name: config.data[name] for name in ("path", "dataset", "category") if config.data[name] is not None}
+    training = {
+        "objective": f"{config.objective}, {config.matching.name} matching, weighting {config.weighting.name}",
+        "steps": step,
+        "batch size": config.train.batch_size,
+        "optimizer": f"{config.optimizer.name}, learning rate {config.optimizer.learning_rate:g}, "
+        f"{config.optimizer.schedule} after {config.optimizer.warmup} steps",
+        "average": f"rate {config.train.ema_rate:g}",
+        "augmentation": config.train.augmentation,
+        "sgm_jax": __version__,
+    }
+    return {"data set": {"name": dataset.name} | data, "training": training | losses}
+
+
+def figures(workdir: pathlib.Path) -> dict[str, Any]:
+    """Return for a card the single numbers of all measurements in a run's folder."""
+    found = {}
+    for name in ("likelihood", "quality", "evaluation"):
+        file = workdir / f"{name}.json"
+        values = json.loads(file.read_text()) if file.is_file() else {}
+        found |= {f"{name}: {key}": value for key, value in values.items() if isinstance(value, int | float | str)}
+    return {"figures": found or {"none": "measured by --mode=likelihood and --mode=evaluate before --mode=export"}}

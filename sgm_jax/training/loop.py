@@ -169,6 +169,7 @@ def train(
             if step_fn is None:
                 with clock("compilation"):
                     step_fn, once["compile_seconds"], flops = compile_ahead(program.step, watch, state, batch)
+                bar.unpause()  # what compilation took tells nothing of the time to go
             state, metrics = step_fn(state, batch)
             pending.append(metrics)
             done = step + program.steps
