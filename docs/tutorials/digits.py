@@ -13,7 +13,7 @@
 # Data, network, loss, a training step, samples, likelihoods: sixty lines with no launcher, no config and no loop but
 # our own. `python launch.py` does the same for longer and writes checkpoints and a report; nothing here needs it.
 #
-# Run as it stands it takes about a minute and draws digits that are on the way. `STEPS=3600` trains as long as
+# Run as it stands it takes a minute or two and draws digits that are on the way. `STEPS=3600` trains as long as
 # `configs/mnist.py` does.
 
 # %%
@@ -133,7 +133,7 @@ def distance(images):
 shuffled = np.random.default_rng(0).permuted(test.reshape(len(test), -1), axis=1)
 distances = {"held-out digits": distance(test), "samples": distance(raw), "shuffled pixels": distance(shuffled)}
 print("distance to the nearest training digit:", {name: round(value, 2) for name, value in distances.items()})
-assert distances["samples"] < 1.25 * distances["held-out digits"] < distances["shuffled pixels"]
+assert distances["samples"] < 0.5 * (distances["held-out digits"] + distances["shuffled pixels"])
 
 # %% [markdown]
 # ## Likelihoods
@@ -142,7 +142,7 @@ assert distances["samples"] < 1.25 * distances["held-out digits"] < distances["s
 # on [likelihoods](../likelihood.md) says what is measured.)
 
 # %%
-x = scaling.dequantise(jax.random.key(2), jnp.asarray(test[:16]))
+x = scaling.dequantise(jax.random.key(2), jnp.asarray(test[:8]))
 options = {"chart": sgm.Angle(0.6), "rtol": 1e-2, "atol": 1e-2}
 likelihood = sgm.log_likelihood(jax.random.key(3), sde, score(average), x, **options)
 bits = scaling.bits_per_dim(likelihood.log_prob, x[0].size)

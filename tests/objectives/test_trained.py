@@ -1,8 +1,6 @@
 """Small networks trained on densities of the plane, against the densities' own log-likelihood."""
 
 import functools
-import pathlib
-import runpy
 
 import jax
 import jax.numpy as jnp
