@@ -59,6 +59,19 @@ stopped by SIGTERM; 130 by Ctrl-C; 2 refused or failed, with one line why; 1 no 
 HOSTS = ("coordinator", "num_processes", "process_id", "heartbeat_timeout")
 
 
+class OrNone(flags.ArgumentParser):
+    """Read `None`, and whatever another parser reads."""
+
+    def __init__(self, parser: flags.ArgumentParser):
+        self.parser, self.syntactic_help = parser, parser.syntactic_help
+
+    def parse(self, argument):
+        return None if argument == "None" else self.parser.parse(argument)
+
+    def flag_type(self):
+        return self.parser.flag_type()
+
+
 def fail(message: str) -> int:
     print(f"launch.py: {message}", file=sys.stderr)
     return 2
@@ -164,6 +177,8 @@ def start() -> None:
     flags.DEFINE_integer("process_id", None, "number of this process")
     flags.DEFINE_integer("heartbeat_timeout", 100, "seconds after which a silent process is lost")
     flags.DEFINE_enum("mode", "run", MODES, "what to do")
+    for kind, parser in ((int, flags.IntegerParser()), (float, flags.FloatParser())):
+        config_flags.register_flag_parser_for_type(kind, OrNone(parser))
     config_flags.DEFINE_config_file("config", None, "experiment", lock_config=True)
     logging.set_verbosity(logging.WARNING)
     program, *arguments = sys.argv
