@@ -10,8 +10,9 @@
 # %% [markdown]
 # # MNIST from scratch
 #
-# Data, network, loss, a training step, samples, likelihoods: sixty lines with no launcher, no config and no loop but
-# our own. `python launch.py` does the same for longer and writes checkpoints and a report; nothing here needs it.
+# Data, network, loss, a training step, samples, likelihoods: sixty lines, and a few to judge the samples, with no
+# launcher, no config and no loop but our own. `python launch.py` does the same for longer and writes checkpoints and a
+# report; nothing here needs it.
 #
 # Run as it stands it takes a minute or two and draws digits that are on the way. `STEPS=3600` trains as long as
 # `configs/mnist.py` does.
