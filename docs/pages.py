@@ -74,8 +74,8 @@ def on_page_markdown(markdown: str, page, **_) -> str:
     """Turn links between files of the repository into links between pages of the site."""
     if page.file.src_uri == "index.md":
         markdown = re.sub(r"(\]\(|src=\")docs/", r"\1", markdown)
-    markdown = markdown.replace("(../README.md", "(index.md")
-    return re.sub(r"\]\(([\w./]*\w+)\.py\)", r"](\1.md)", markdown)
+    tutorials = "|".join(path.stem for path in ROOT.glob("docs/tutorials/*.py"))
+    return re.sub(rf"({tutorials})\.py\)", r"\1.md)", markdown.replace("(../README.md", "(index.md"))
 
 
 def tutorial(script: str) -> str:
