@@ -5,9 +5,9 @@ FROM python:3.12-slim
 
 ARG EXTRA=""
 WORKDIR /sgm_jax
-COPY pyproject.toml setup.cfg README.md LICENSE launch.py ./
+COPY pyproject.toml setup.cfg setup.py README.md LICENSE ./
 COPY sgm_jax sgm_jax
-RUN pip install --no-cache-dir ".${EXTRA:+[$EXTRA]}"
 COPY configs configs
+RUN pip install --no-cache-dir ".${EXTRA:+[$EXTRA]}"
 
-ENTRYPOINT ["python", "launch.py"]
+ENTRYPOINT ["sgm-jax"]

@@ -1,6 +1,6 @@
 """Plans of the paper-size configs on three TPU slices: the table of docs/scale.md.
 
-    python benchmarks/plans.py [--only=WORD ...] [--results=plans.jsonl]
+    python -m benchmarks.plans [--only=WORD ...] [--results=plans.jsonl]
 
 Each plan is that of the training step alone, made by the launcher in a process of its own, whose seconds and largest
 memory stand in the last column.
@@ -38,7 +38,7 @@ def make(name: str, topology: str) -> dict:
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as workdir:
         command = [sys.executable, "launch.py", f"--config=configs/{config}", "--mode=plan", f"--topology={topology}"]
-        options = [batch, "--config.sampling.count=0", *overrides, f"--workdir={workdir}"]
+        options = [batch, "--nosampler", *overrides, f"--workdir={workdir}"]
         subprocess.run([*command, *options], cwd=ROOT, check=True)
         result = json.loads((pathlib.Path(workdir) / "plan.json").read_text())
     # The largest of all the processes waited for so far, in KiB.

@@ -1,4 +1,4 @@
-"""Kills a training run at random moments, over and over: `python benchmarks/soak.py [--kills=100] [--minutes=15]`.
+"""Kills a training run at random moments, over and over: `python -m benchmarks.soak [--kills=100] [--minutes=15]`.
 
 A small run is started by the launcher, killed with SIGKILL, started again, and so on; then it is left to end. Prints
 how many kills there were, at which steps it went on, and whether parameters and losses are those of an uninterrupted
@@ -59,7 +59,7 @@ def main():
         while kills < arguments.kills and time.monotonic() - began < 60 * arguments.minutes:
             process = start(killed)
             # Some fall before the first step of a start, some between, some while a checkpoint is written.
-            time.sleep(chance.uniform(0.2, 1.5) * first)
+            time.sleep(chance.uniform(0.1, 1.0) * first)
             if process.poll() is None:
                 process.kill()
                 kills += 1

@@ -1,77 +1,25 @@
 """Score-based generative modelling as pure JAX functions.
 
-The core is imported here; `convert`, `networks`, `inverse`, `training`, `data`, `evaluation` and `report` load on first
-use.
+Every name here is loaded at its first use, so that importing the library costs nothing; `__init__.pyi` lists them all.
 """
 
+import ast
 import importlib
+import pathlib
 
-from sgm_jax import (
-    bounds,
-    dequantisation,
-    divergence,
-    energy,
-    likelihood,
-    objectives,
-    representation,
-    sampling,
-    score,
-    sde,
-)
-from sgm_jax.divergence import Exact, Hutchinson, HutchPlusPlus
-from sgm_jax.learned_schedule import LearnedVP, learned_vp
-from sgm_jax.likelihood import importance_weighted, log_likelihood
-from sgm_jax.objectives import (
-    EDMWeighting,
-    LogNormalTimes,
-    LogSNRWeighting,
-    MinSNRWeighting,
-    UniformTimes,
-    denoising_score_matching,
-    discrete_variational_diffusion,
-    maximum_likelihood,
-    variational_diffusion,
-)
-from sgm_jax.representation import attribute_direction, decode, encode, interpolate
-from sgm_jax.sampling import (
-    Angle,
-    DPMSolverPP,
-    Langevin,
-    NoiseLevel,
-    OwnTime,
-    PredictorCorrector,
-    ProbabilityFlow,
-    ReverseSDE,
-    karras,
-    sample,
-    uniform_log_snr,
-    uniform_time,
-)
-from sgm_jax.score import EDMPreconditioned, as_denoiser, as_noise, as_score
-from sgm_jax.sde import EDM, VE, VP, Cosine, LinearSDE, RectifiedFlow, SubVP
-from sgm_jax.version import __version__
-
-_ROOMS = (
-    "convert",
-    "data",
-    "evaluation",
-    "experiment",
-    "guidance",
-    "inverse",
-    "modes",
-    "networks",
-    "report",
-    "training",
-)
+_STUB = ast.parse(pathlib.Path(__file__).with_suffix(".pyi").read_text())
+_HOMES = {name.name: node.module for node in _STUB.body if isinstance(node, ast.ImportFrom) for name in node.names}
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str):
-    if name == "pretrained":
-        return importlib.import_module("sgm_jax.convert.shipped").pretrained
-    if name in _ROOMS:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'sgm_jax' has no attribute {name!r}")
+    if _HOMES[name] == "sgm_jax":
         return importlib.import_module(f"sgm_jax.{name}")
-    raise AttributeError(f"module 'sgm_jax' has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
+    return value
 
 
 def __dir__():
-    return [*globals(), *_ROOMS, "pretrained"]
+    return sorted({*globals(), *_HOMES})

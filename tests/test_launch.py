@@ -1,8 +1,11 @@
 """The launcher as a user meets it: good runs end to end, bad input in one clear line before any training."""
 
+import io
 import json
 import os
 import pathlib
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from launch import default_workdir
+from sgm_jax import command_line, config_files, modes
+from sgm_jax import launch as launcher
+from sgm_jax.experiment import Experiment
+from sgm_jax.progress import progress
 
 ROOT = pathlib.Path(__file__).parents[1]
 SMOKE = "--config=configs/mnist.py:smoke"
@@ -38,8 +44,12 @@ def complaint(*arguments):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["--config.train.step=5"], "steps"),
-        (["--config.trian.steps=5"], "train"),
+        (["--config.train.step=5"], "did you mean --config.train.steps?"),
+        (["--config.trian.steps=5"], "did you mean --config.train.steps?"),
+        (["--wrokdir=runs/x"], "did you mean '--workdir'?"),
+        (["--mode=trian"], "did you mean 'train'?"),
+        (["--config=configs/mnits.py"], "did you mean 'configs/mnist.py'?"),
+        (["--config=cifar10_ddpmpp_deep"], "did you mean 'configs/score_"),
         (["--config.sde.name=vpp"], "did you mean 'vp'"),
         (["--config.sampling.solver=dpm_solvr_pp"], "did you mean 'dpm_solver_pp'"),
         (["--config.data.name=mnits"], "did you mean 'mnist'"),
@@ -50,7 +60,7 @@ def complaint(*arguments):
         (["--config.sampling.steps=None"], "sampling needs steps, or rtol and atol"),
         (["--config.train.batch_size=-3"], "got -3"),
         (["--config.train.steps=many"], "many"),
-        (["--mode=dream"], "run|train|sample"),
+        (["--mode=dream"], "run, list, prepare"),
         (["--config=configs/absent.py"], "absent.py"),
         (["--config=configs/mnist.py:tiny"], "tiny"),
         (["surplus"], "surplus"),
@@ -131,25 +141,135 @@ def test_plan_is_made_without_data_and_without_training(tmp_path):
     ],
 )
 def test_runs_of_configs_with_the_same_name_have_folders_of_their_own(config, workdir):
-    assert default_workdir(pathlib.Path(config)) == pathlib.Path(workdir)
+    assert command_line.default_workdir(pathlib.Path(config)) == pathlib.Path(workdir)
 
 
 def test_help_is_short_and_complete():
     result = launch("--help")
-    assert result.returncode == 0 and len(result.stdout.splitlines()) < 30
-    for word in (
-        "--config",
-        "--workdir",
-        "--mode",
-        "run",
-        "train",
-        "fit",
-        "sample",
-        "likelihood",
-        "inverse",
-        "evaluate",
-    ):
+    lines = result.stdout.splitlines()
+    assert result.returncode == 0 and len(lines) < 30 and max(map(len, lines)) <= 120
+    for word in (*command_line.MODES, *(f"--{flag}" for flag in command_line.FLAGS), "Exit codes"):
         assert word in result.stdout
+
+
+def test_configs_are_listed_in_a_moment_without_jax():
+    script = (
+        "import atexit, sys, sgm_jax.launch; atexit.register(lambda: print('jax' in sys.modules)); "
+        "sys.argv = ['launch.py', '--mode=list']; sgm_jax.launch.start()"
+    )
+    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    *lines, jax_loaded = result.stdout.splitlines()
+    assert result.returncode == 0 and jax_loaded == "False"
+    assert "  toy.py                               Two-dimensional densities in a minute" in lines
+    assert "configs/score_sde/vp/ddpm/" in lines
+    # A heading and an empty line a folder, a line with a few words a config, and those alone that can be run.
+    folders = {name.rpartition("/")[0] for name in config_files.all_files()}
+    assert len(lines) == len(config_files.all_files()) + 2 * len(folders) - 1
+    assert all(len(line.split()) > 3 for line in lines if line.startswith("  "))
+    assert not {"configs/variants.py", "configs/edm/common.py"} & config_files.all_files().keys()
+
+
+def test_shells_complete_what_can_be_given():
+    (snippet,) = re.findall(r"```bash\n(_sgm_jax.*?)```", (ROOT / "docs/launcher.md").read_text(), re.DOTALL)
+    words = {
+        "sgm-jax --config=configs/nc": ("configs/nc", "configs/ncsn.py"),
+        "sgm-jax --dry_run --mode=gui": ("gui", "guidance"),
+        "sgm-jax --config.train.accu": ("--config.train.accu", "--config.train.accumulate="),
+    }
+    calls = "".join(
+        f'COMP_LINE="{line}" COMP_POINT={len(line)}; _sgm_jax sgm-jax "{word}"; echo "${{COMPREPLY[0]}}"\n'
+        for line, (word, _) in words.items()
+    )
+    program = f'sgm-jax() {{ {sys.executable} -m sgm_jax.launch "$@"; }}\n'
+    result = subprocess.run(["bash", "-c", program + snippet + calls], cwd=ROOT, capture_output=True, text=True)
+    assert result.stdout.split() == [expected for _, expected in words.values()], result.stderr
+
+
+def test_tracebacks_are_shown_where_they_are_asked_for(tmp_path):
+    result = launch("--mode=trian", "--debug", f"--workdir={tmp_path}")
+    assert result.returncode == 2 and result.stderr.startswith("Traceback")
+    assert result.stderr.splitlines()[-1].startswith("launch.py: --mode must be one of")
+
+
+def test_errors_nobody_foresaw_are_one_line_and_leave_their_traceback_in_the_workdir(tmp_path):
+    try:
+        _ = {}["absent"]
+    except KeyError as error:
+        line = launcher.unexpected(error, tmp_path)
+    assert line.startswith("KeyError: 'absent'; --debug") and "traceback.txt" in line
+    assert '_ = {}["absent"]' in (tmp_path / "traceback.txt").read_text()
+    assert "batch_size" in launcher.unexpected(RuntimeError("RESOURCE_EXHAUSTED: 7 TiB"), tmp_path / "absent")
+
+
+def test_dry_runs_tell_sizes_and_touch_nothing(tmp_path):
+    import jax
+
+    config = config_files.load(ROOT / "configs/toy.py", "smoke")
+    lines = modes.dry_run("train", config, tmp_path / "run", Experiment)
+    experiment = Experiment.from_config(config)
+    state = experiment.init()
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+    assert f"{parameters:,} parameters" in lines["network"] and "18,000 and 2,000 held-out" in lines["data"]
+    assert f"{sum(leaf.nbytes for leaf in jax.tree.leaves(state)) / 2**20:,.1f} MiB" in lines["memory"]
+    assert "100 steps of 512 examples, from the start" in lines["training"]
+    # Each parameter of a layer is met by a product forward and two backward, for every example: 6 operations.
+    gflop = float(re.search(r"([\d.]+) GFLOP a step", lines["time"])[1])
+    assert gflop == pytest.approx(6 * parameters * 512 / 1e9, rel=0.2)
+    assert not list(tmp_path.iterdir())
+    # A run that was there before tells its own rate and step.
+    (tmp_path / "run/checkpoints/60").mkdir(parents=True)
+    (tmp_path / "run/metrics.jsonl").write_text(json.dumps({"step": 60, "steps_per_second": 0.5}) + "\n")
+    lines = modes.dry_run("train", config, tmp_path / "run", Experiment)
+    assert "on from step 60" in lines["training"] and "about 80 s, at the 0.5 steps/s" in lines["time"]
+
+
+def test_dry_runs_describe_data_that_are_not_at_hand(tmp_path):
+    config = config_files.load(ROOT / "configs/ncsn_paper/cifar10.py", "full")
+    config.data.data_dir = str(tmp_path)
+    lines = modes.dry_run("sample", config, tmp_path, Experiment)
+    assert "(32, 32, 3); not at hand" in lines["data"] and "parameters" in lines["network"]
+    assert lines["sampling"].endswith("steps of annealed_langevin") and not list(tmp_path.iterdir())
+
+
+def test_progress_is_lines_in_logs_and_colour_on_terminals(monkeypatch):
+    for terminal, expected in ((False, ["drawing: 3 of 3, 00:00 so far, 00:00 to go"]), (True, None)):
+        stream = io.StringIO()
+        stream.isatty = lambda terminal=terminal: terminal
+        monkeypatch.setattr(sys, "stderr", stream)
+        assert list(progress(range(3), desc="drawing")) == [0, 1, 2]
+        written = stream.getvalue()
+        assert ("\x1b[32m" in written) == ("\r" in written) == terminal
+        assert expected is None or written.splitlines() == expected
+    monkeypatch.setenv("NO_COLOR", "1")
+    list(progress(range(3)))
+    assert "\x1b[32m" not in stream.getvalue().removeprefix(written)
+
+
+@pytest.mark.slow
+def test_wheel_runs_the_main_job_outside_of_the_repository(tmp_path):
+    pytest.importorskip("setuptools", minversion="77")
+    left_out = shutil.ignore_patterns(".*", "runs", "build", "dist", "*.egg-info")
+    shutil.copytree(ROOT, tmp_path / "source", ignore=left_out)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    options = ["--no-deps", "--no-build-isolation", f"--wheel-dir={tmp_path}"]
+    subprocess.run([*pip, "wheel", *options, str(tmp_path / "source")], check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    site, away = tmp_path / "site", tmp_path / "away"
+    subprocess.run([*pip, "install", "--no-deps", f"--target={site}", str(wheel)], check=True, capture_output=True)
+    away.mkdir()
+    environment = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"} | {"PYTHONPATH": str(site)}
+    options = {"cwd": away, "env": environment, "capture_output": True, "text": True}
+    listed = subprocess.run([sys.executable, site / "bin/sgm-jax", "--mode=list", "--names"], **options)
+    assert {f"--config={name}" for name in config_files.all_files()} <= set(listed.stdout.split())
+    train = ["--config=configs/toy.py:smoke", "--mode=train"]
+    result = subprocess.run([sys.executable, "-m", "sgm_jax.launch", *train], **options)
+    assert result.returncode == 0, result.stderr
+    assert (away / "runs/toy/checkpoints/100").is_dir()
+    # A config on disk goes before the library's, and takes the library's others from there.
+    (away / "configs").mkdir()
+    (away / "configs/toy.py").write_text("from configs.mnist import get_config as get_config")
+    result = subprocess.run([sys.executable, site / "bin/sgm-jax", "--config=configs/toy.py:tiny"], **options)
+    assert result.returncode == 2 and result.stderr.startswith("sgm-jax: the variants of configs/mnist.py")
 
 
 def small_network():

@@ -255,4 +255,5 @@ assert abs(nats["flax nnx"] - nats["equinox"]) < 0.3
 # %% [markdown]
 # ![samples](../images/your_own_samples.png)
 #
-# The contracts in full: [SDEs, predictions](../objectives.md), [solvers](../sampling.md), [networks](../networks.md).
+# The contracts in full: [SDEs, predictions](../objectives.md), [solvers](../sampling.md), [networks](../networks.md),
+# [those of other libraries](../interop.md).

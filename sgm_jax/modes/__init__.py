@@ -1,5 +1,6 @@
 """What the launcher can do with an experiment: one function a mode, results in the run's folder."""
 
+from sgm_jax.modes.dry_run import dry_run as dry_run
 from sgm_jax.modes.evaluation import evaluate as evaluate
 from sgm_jax.modes.evaluation import measure_statistics as measure_statistics
 from sgm_jax.modes.inverse import invert as invert
@@ -14,6 +15,7 @@ from sgm_jax.modes.plan import plan as plan
 from sgm_jax.modes.planning import suggest as suggest
 from sgm_jax.modes.preparation import prepare as prepare
 from sgm_jax.modes.preparation import sized as sized
+from sgm_jax.modes.profiling import profile as profile
 from sgm_jax.modes.quality import compare_guidance as compare_guidance
 from sgm_jax.modes.quality import measure_quality as measure_quality
 from sgm_jax.modes.quality import save_quality as save_quality
@@ -50,6 +52,7 @@ MODES = {
     "suggest": suggest,
     "plan": plan,
     "train": train,
+    "profile": profile,
     "fit": fit,
     "sample": sample,
     "likelihood": measure,

@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from sgm_jax import convert, evaluation
 from sgm_jax import data as datasets
@@ -15,6 +14,7 @@ from sgm_jax.evaluation import statistics, streaming
 from sgm_jax.experiment import Experiment
 from sgm_jax.modes.sampling import batches
 from sgm_jax.modes.shared import Unsuitable, dependencies, examples, is_image
+from sgm_jax.progress import progress
 from sgm_jax.training.checkpoint import to_json
 
 FOLDER = "evaluation"  # of what is kept while samples are measured
@@ -74,7 +74,7 @@ def measure_data(experiment: Experiment, workdir: pathlib.Path, network: evaluat
     )
 
     def read(start: int) -> Iterator[np.ndarray]:
-        for first in tqdm(range(start, len(source), READ), desc="measuring data", unit="batch", disable=None):
+        for first in progress(range(start, len(source), READ), desc="measuring data", unit="batch"):
             yield datasets.gather(source, order[first : first + READ])["x"]
 
     path = workdir / FOLDER / STATISTICS

@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tqdm import tqdm
 
 from sgm_jax import data as datasets
 from sgm_jax import likelihood
@@ -15,6 +14,7 @@ from sgm_jax.components import make_divergence
 from sgm_jax.experiment import Experiment
 from sgm_jax.modes import records
 from sgm_jax.modes.shared import LIKELIHOOD, Unsuitable, available, dependencies, examples, stream, write_json
+from sgm_jax.progress import progress
 from sgm_jax.sampling import Angle
 from sgm_jax.stored import trained
 from sgm_jax.training.parallel import spread
@@ -45,8 +45,8 @@ def measure_likelihood(experiment: Experiment, workdir: pathlib.Path, params: An
     done = records.resume(path, measured(experiment, params, count))
     draws, size = section.repeats * section.importance, min(section.batch_size, count)
     parts = [(draw, start) for draw in range(draws) for start in range(0, count, size)]
-    progress = tqdm(parts[len(done) :], "likelihood", len(parts), initial=len(done), unit="batch", disable=None)
-    for draw, start in progress:
+    look = dict(desc="likelihood", total=len(parts), initial=len(done), unit="batch")
+    for draw, start in progress(parts[len(done) :], **look):
         # A last, smaller batch is filled up so that the compiled solver serves it too.
         index = np.minimum(np.arange(start, start + size), count - 1)
         out = log_likelihood(experiment, params, datasets.gather(source, index), index, draw)

@@ -14,10 +14,9 @@ def plan(
     topology: planning.Topology,
     price: float | None = None,
     suggest: bool = False,
+    sampler: bool = True,
 ) -> int:
     """Compile for a topology, print what that takes and write it to `plan.json`; returns the exit code.
-
-    The sampler is left out where the config's `sampling.count` is 0.
 
     Args:
         experiment: the experiment; its data need not be at hand.
@@ -25,6 +24,7 @@ def plan(
         topology: the devices.
         price: of a chip for an hour.
         suggest: whether to try ways to train instead of planning the config's.
+        sampler: whether to compile the sampler too.
 
     Raises:
         Unsuitable: if the topology does not suit the config.
@@ -32,7 +32,7 @@ def plan(
     try:
         if suggest:
             return _suggest(experiment, workdir, topology)
-        result = planning.plan(experiment, topology, price, sampling=experiment.config.sampling.count > 0)
+        result = planning.plan(experiment, topology, price, sampling=sampler)
     except ValueError as error:
         raise Unsuitable(str(error)) from error
     write_json(workdir / "plan.json", planning.as_dict(result))

@@ -2,6 +2,8 @@
 
 import json
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +17,7 @@ from sgm_jax.modes.shared import write_json
 from sgm_jax.naming import choose
 from sgm_jax.scaling import Scaling
 
+SIZES = "sizing.json"
 LOOKED_AT = 2000  # examples whose scale and distances decide
 
 
@@ -43,20 +46,36 @@ def sized(config: ConfigDict, workdir: pathlib.Path) -> ConfigDict:
     Raises:
         ValueError: if the data are not usable, or do not tell their scale.
     """
+    chosen = sizes(config, workdir)
+    if chosen and not (workdir / SIZES).is_file():
+        write_json(workdir / SIZES, chosen)
+    return with_sizes(config, chosen)
+
+
+def sizes(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
+    """Return the sizes of a run by their fields: those it was started with, or else chosen now; none to be chosen.
+
+    Raises:
+        ValueError: if the data are not usable, or do not tell their scale.
+    """
     choose("sizing", config.sizing, dict.fromkeys(("none", "data")))
     if config.sizing == "none":
-        return config
-    file = pathlib.Path(workdir) / "sizing.json"
-    if not file.is_file():
-        dataset = load_data(config.data)
-        scaling = Scaling(dataset.levels, config.data.low, config.data.high)
-        index = np.unique(np.linspace(0, len(dataset.train) - 1, min(len(dataset.train), LOOKED_AT)).astype(int))
-        raw = jnp.asarray(datasets.gather(dataset.train, index)["x"])
-        data = np.asarray(scaling.to_model(raw), np.float32)
-        write_json(file, sizing.choose_sizes(data, len(dataset.train), sizing.machine(jax.devices())))
+        return {}
+    if (workdir / SIZES).is_file():
+        return json.loads((workdir / SIZES).read_text())
+    dataset = load_data(config.data)
+    scaling = Scaling(dataset.levels, config.data.low, config.data.high)
+    index = np.unique(np.linspace(0, len(dataset.train) - 1, min(len(dataset.train), LOOKED_AT)).astype(int))
+    raw = jnp.asarray(datasets.gather(dataset.train, index)["x"])
+    data = np.asarray(scaling.to_model(raw), np.float32)
+    return sizing.choose_sizes(data, len(dataset.train), sizing.machine(jax.devices()))
+
+
+def with_sizes(config: ConfigDict, sizes: Mapping[str, Any]) -> ConfigDict:
+    """Return the config with those of its fields that are None put to their chosen sizes."""
     config = config.copy_and_resolve_references()
     with config.unlocked():
-        for name, value in json.loads(file.read_text()).items():
+        for name, value in sizes.items():
             section, field = name.split(".")
             if config[section].get(field) is None:
                 config[section][field] = tuple(value) if isinstance(value, list) else value

@@ -6,11 +6,11 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from tqdm import tqdm
 
 from sgm_jax import fitted, report, sampling
 from sgm_jax.experiment import Experiment
 from sgm_jax.modes.shared import CALIBRATION, SAMPLES, Unsuitable, held_out_batch, is_image, stream
+from sgm_jax.progress import progress
 from sgm_jax.shapes import per_example_keys
 from sgm_jax.stored import trained
 from sgm_jax.training.parallel import spread
@@ -54,7 +54,7 @@ def batches(
     section = experiment.config.sampling
     label, options = experiment.sampling_labels(count), fitted.sampler(experiment, workdir)
     keys = per_example_keys(stream(experiment, randomness), count)
-    for first in tqdm(range(start, count, section.batch_size), desc="sampling", unit="batch", disable=None):
+    for first in progress(range(start, count, section.batch_size), desc="sampling", unit="batch"):
         # A last, smaller batch is filled up so that the compiled sampler serves it too.
         index = np.minimum(np.arange(first, first + section.batch_size), count - 1)
         part_keys, part_label = spread((keys[index], None if label is None else jnp.asarray(label[index])))

@@ -1,5 +1,6 @@
 """Training."""
 
+import dataclasses
 import functools
 import pathlib
 
@@ -10,7 +11,9 @@ from ml_collections import ConfigDict
 from sgm_jax import data as datasets
 from sgm_jax.experiment import Experiment
 from sgm_jax.modes.shared import HELD_OUT, Unsuitable, held_out_batch, stream, write_json
-from sgm_jax.training import Outcome, exit_code, parallel
+from sgm_jax.planning import cost, hlo
+from sgm_jax.planning.chips import chip_of
+from sgm_jax.training import Outcome, Watch, exit_code, parallel
 from sgm_jax.training import train as train_loop
 
 
@@ -54,13 +57,22 @@ def train_to_end(experiment: Experiment, workdir: pathlib.Path) -> Outcome:
         config=config.to_dict(),
         widths=tuple(profile.width for profile in experiment.profiles),
         safeguards=experiment.safeguards,
-        watch=experiment.watch,
+        watch=watched(experiment.watch),
         checkpoints_in=config.train.checkpoints,
         compile=functools.partial(program, mesh=mesh, steps=config.parallel.steps_per_dispatch),
     )
     if first_host and not outcome.finished:
         print(f"stopped at step {int(outcome.state.step)}, checkpoint saved; the same command goes on from here")
     return outcome
+
+
+def watched(watch: Watch) -> Watch:
+    """Return how a run is watched on the attached devices: with their peak, where it is known."""
+    chip = chip_of(jax.devices()[0].device_kind)
+    if chip is None:
+        return watch
+    count = lambda compiled: cost.flops(hlo.read(compiled.as_text()))
+    return dataclasses.replace(watch, peak_flops=chip.flops / chip.devices, count_flops=count)
 
 
 def training_mesh(config: ConfigDict) -> Mesh:

@@ -115,6 +115,11 @@ def measure(
             raise
         total, limit = (float(number) * UNITS[unit] for number, unit in (used.groups()[:2], used.groups()[2:]))
         return Memory(arguments, None, total, limit), None
+    return analyse(compiled, arguments, topology)
+
+
+def analyse(compiled: jax.stages.Compiled, arguments: dict[str, Number], topology: Topology) -> tuple[Memory, Work]:
+    """Return the memory and the work of a compiled program, as `measure`."""
     stats = compiled.memory_analysis()
     given, returned = stats.argument_size_in_bytes, stats.output_size_in_bytes - stats.alias_size_in_bytes
     total = given + returned + stats.temp_size_in_bytes + stats.generated_code_size_in_bytes

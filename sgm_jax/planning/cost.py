@@ -14,6 +14,9 @@ COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "ragg
 # What neither reads nor writes memory of its own: names for other instructions' results, and what contains others.
 FREE = ("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "while", "conditional", "call", "after-all")
 FREE += ("partition-id", "replica-id", "opt-barrier")
+# Names of the calls that GPUs make products and convolutions by.
+LIBRARIES = ("__cublas", "__cudnn$conv")
+Shape = tuple[int, ...]
 _GROUPS = re.compile(r"replica_groups=(?:\[\d+,(\d+)\]|\{\{([\d,]+)\}|mesh\[([^\]]*)\] \{([^}]*)\})")
 
 
@@ -125,21 +128,35 @@ def group_size(attributes: str, partitions: int) -> int:
 def operations(instruction: Instruction, computation: Computation) -> Number:
     """Return twice the multiplications of a product or a convolution, 0 for all else.
 
-    Multiplications with padding, and with the zeros that a dilated input is filled up with, are left out.
+    Multiplications with padding, and with the zeros that a dilated input is filled up with, are left out. On GPUs
+    they are calls of cuDNN and cuBLAS.
     """
-    if instruction.opcode not in ("dot", "convolution"):
+    result, call = instruction.results and instruction.results[0].shape, instruction.attribute("custom_call_target")
+    kind = call.strip('"') or instruction.opcode
+    if kind != "dot" and kind != "convolution" and not kind.startswith(LIBRARIES):
         return 0
-    result = instruction.results[0].shape
     left, right = (computation[name].results[0].shape for name in instruction.operands[:2])
-    if instruction.opcode == "dot":
-        summed = [left[int(axis)] for axis in instruction.attribute("lhs_contracting_dims").split(",") if axis]
-        return 2 * math.prod(result) * math.prod(summed)
+    if kind.startswith("__cublas"):
+        summed = re.search(r'"lhs_contracting_dimensions":\[([^\]]*)\]', instruction.attributes).group(1)
+    elif kind == "dot":
+        summed = instruction.attribute("lhs_contracting_dims")
+    elif kind == "__cudnn$convBackwardInput":
+        return _convolution(instruction, result, right, left)
+    elif kind == "__cudnn$convBackwardFilter":
+        return _convolution(instruction, left, result, right)
+    else:
+        return _convolution(instruction, left, right, result)
+    return 2 * math.prod(result) * math.prod(left[int(axis)] for axis in re.findall(r"\d+", summed))
+
+
+def _convolution(instruction: Instruction, image: Shape, window: Shape, outcome: Shape) -> Number:
+    """Return the operations of a convolution of an image with a window, whichever of the three is its result."""
     inputs, kernel, outputs = re.split("_|->", instruction.attribute("dim_labels"))
-    window = dict(re.findall(r"(\w+)=([\dx_\-]+)", instruction.attribute("window")))
-    total = 2 * right[kernel.index("i")] * result[outputs.index("b")] * result[outputs.index("f")]
+    how = dict(re.findall(r"(\w+)=([\dx_\-]+)", instruction.attribute("window")))
+    total = 2 * window[kernel.index("i")] * outcome[outputs.index("b")] * outcome[outputs.index("f")]
     for axis in range(len(outputs) - 2):
         place = str(axis)
-        total *= _taps(window, axis, left[inputs.index(place)], result[outputs.index(place)])
+        total *= _taps(how, axis, image[inputs.index(place)], outcome[outputs.index(place)])
     return total / int(instruction.attribute("batch_group_count") or 1)
 
 

@@ -14,7 +14,7 @@ from jax.experimental import topologies
 from sgm_jax.planning.chips import CHIPS, Chip, chip_named, chip_of
 from sgm_jax.planning.hlo import Number
 
-ATTACHED = ("cpu", "gpu")
+ATTACHED = ("cpu", "gpu", "tpu")
 # libtpu's names, where they are not ours; v4's two cores work as one device as on Cloud TPU.
 LIBTPU = {"v7x": ("tpu7x", {}), "v4": ("v4", {"chip_config_name": "megacore"})}
 # libtpu asks the host which TPU it has; here it has none, and several plans may run at once.
@@ -53,8 +53,8 @@ def find(name: str) -> Topology:
     """Return the devices of a topology.
 
     Args:
-        name: a chip and the sizes of its slice along each axis, such as `v5e:16x16` or `v4:8x8x8`; or `cpu` or `gpu`
-            for the attached devices.
+        name: a chip and the sizes of its slice along each axis, such as `v5e:16x16` or `v4:8x8x8`; or `cpu`, `gpu` or
+            `tpu` for the attached devices.
 
     Raises:
         ValueError: if the chip or the shape is not one that libtpu knows, libtpu is not installed, or no such device
@@ -74,7 +74,8 @@ def find(name: str) -> Topology:
         raise ValueError(f"--topology must have at most the {chip.pod} chips of a {kind} pod, got {name!r}")
     if importlib.util.find_spec("libtpu") is None:
         raise ValueError(
-            f"--topology={name} needs libtpu (pip install 'sgm_jax[plan]'), or take cpu or gpu, the attached device"
+            f"--topology={name} needs libtpu (pip install 'sgm_jax[plan]'), or take one of {', '.join(ATTACHED)}, the "
+            "attached device"
         )
     for variable, value in ENVIRONMENT.items():
         os.environ.setdefault(variable, value)

@@ -9,8 +9,8 @@ from typing import Any
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
+from sgm_jax.progress import progress
 from sgm_jax.training.checkpoint import Checkpoints, to_json
 from sgm_jax.training.metrics import MetricsLog
 from sgm_jax.training.parallel import Program, jit_program
@@ -156,8 +156,8 @@ def train(
         stop = stack.enter_context(stop_requests())
         alive = stack.enter_context(watchdog(safeguards.step_timeout))
         trace = stack.enter_context(tracer(watch.trace, workdir / "profile"))
-        look = dict(unit="step", desc="training", mininterval=1, disable=not first_host)
-        bar = stack.enter_context(tqdm(total=schedule.steps, initial=start, **look))
+        look = dict(unit="step", desc="training", disable=not first_host)
+        bar = stack.enter_context(progress(total=schedule.steps, initial=start, **look))
 
         # -------------------------------------------------------------- steps
         clock, pending, skipped, step_fn, once = Stopwatch(), [], 0, None, {}
@@ -166,7 +166,7 @@ def train(
                 batch = program.place([next(data) for _ in range(program.steps)])
             if step_fn is None:
                 with clock("compilation"):
-                    step_fn, once["compile_seconds"], flops = compile_ahead(program.step, state, batch)
+                    step_fn, once["compile_seconds"], flops = compile_ahead(program.step, watch, state, batch)
             state, metrics = step_fn(state, batch)
             pending.append(metrics)
             done = step + program.steps

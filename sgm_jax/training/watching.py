@@ -21,6 +21,8 @@ class Watch:
     Args:
         batch_size: examples in the global batch; None leaves their rate out.
         peak_flops: floating-point operations a second that one device can do at most; None leaves utilisation out.
+        count_flops: `count_flops(compiled)`, the operations of one call of the compiled step on one device; None takes
+            the compiler's own count, which has the body of a loop once.
         trace: first and last step to trace with JAX's profiler, into `<workdir>/profile`; None for no trace.
         tensorboard: whether to write metrics for TensorBoard besides, into `<workdir>/tensorboard`.
 
@@ -30,6 +32,7 @@ class Watch:
 
     batch_size: int | None = None
     peak_flops: float | None = None
+    count_flops: Callable[[jax.stages.Compiled], float] | None = None
     trace: tuple[int, ...] | None = None
     tensorboard: bool = False
 
@@ -88,7 +91,7 @@ def peak_memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
 
 
-def compile_ahead(step: Callable, *arguments: Any) -> tuple[Callable, float, float | None]:
+def compile_ahead(step: Callable, watch: Watch, *arguments: Any) -> tuple[Callable, float, float | None]:
     """Compile a jitted step for its arguments.
 
     Returns:
@@ -97,8 +100,10 @@ def compile_ahead(step: Callable, *arguments: Any) -> tuple[Callable, float, flo
     """
     start = time.perf_counter()
     compiled = step.lower(*arguments).compile()
-    cost = compiled.cost_analysis() or {}
-    return compiled, time.perf_counter() - start, cost.get("flops")
+    seconds = time.perf_counter() - start
+    if watch.count_flops is not None:
+        return compiled, seconds, watch.count_flops(compiled)
+    return compiled, seconds, (compiled.cost_analysis() or {}).get("flops")
 
 
 @contextlib.contextmanager

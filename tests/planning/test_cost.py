@@ -55,6 +55,27 @@ replica_groups=[1,8]<=[8]
 }
 """
 
+# Calls of a GPU's libraries: a 3 x 3 convolution of 2 images with its gradients, and a product.
+CALLS = """HloModule jit_step
+
+ENTRY %main (x: bf16[2,8,8,4], w: bf16[6,3,3,4], g: bf16[2,8,8,6], a: bf16[16,32], b: bf16[8,16]) -> bf16[32,8] {
+  %x = bf16[2,8,8,4]{3,2,1,0} parameter(0)
+  %w = bf16[6,3,3,4]{3,2,1,0} parameter(1)
+  %g = bf16[2,8,8,6]{3,2,1,0} parameter(2)
+  %a = bf16[16,32]{1,0} parameter(3)
+  %b = bf16[8,16]{1,0} parameter(4)
+  %cudnn-conv.1 = (bf16[2,8,8,6]{3,2,1,0}, u8[9]{0}) custom-call(%x, %w), window={size=3x3 pad=1_1x1_1}, \
+dim_labels=b01f_o01i->b01f, custom_call_target="__cudnn$convBiasActivationForward"
+  %cudnn-conv-bw-filter.1 = (bf16[6,3,3,4]{3,2,1,0}, u8[9]{0}) custom-call(%x, %g), window={size=3x3 pad=1_1x1_1}, \
+dim_labels=b01f_o01i->b01f, custom_call_target="__cudnn$convBackwardFilter"
+  %cudnn-conv-bw-input.1 = (bf16[2,8,8,4]{3,2,1,0}, u8[9]{0}) custom-call(%g, %w), window={size=3x3 pad=1_1x1_1}, \
+dim_labels=b01f_o01i->b01f, custom_call_target="__cudnn$convBackwardInput"
+  ROOT %custom-call.1 = (bf16[32,8]{0,1}, s8[9]{0}) custom-call(%a, %b), custom_call_target="__cublas$lt$matmul", \
+backend_config={"gemm_backend_config":{"dot_dimension_numbers":{"lhs_batch_dimensions":[],\
+"lhs_contracting_dimensions":["0"],"rhs_contracting_dimensions":["1"]}}}
+}
+"""
+
 
 def compiled(function, *shapes, split=()):
     """Compile on eight devices, the arguments numbered in `split` split along their first axis, the result whole."""
@@ -76,6 +97,12 @@ def test_recorded_program_is_counted_as_by_hand():
         "all-reduce": cost.Messages(5, 5 * 4 * 64 * 16, 5 * 2 * 4 * 64 * 16 * 3 / 4),
     }
     assert program.unbounded == 0
+
+
+def test_calls_of_libraries_on_gpus_count_too():
+    # Of three taps along an axis of eight pixels the first meets no pixel once, and the last.
+    convolution = 2 * 2 * 4 * 6 * (3 * 8 - 2) ** 2
+    assert cost.flops(hlo.read(CALLS)) == 3 * convolution + 2 * 32 * 8 * 16
 
 
 def test_loops_count_as_often_as_they_run():

@@ -24,6 +24,12 @@ def test_utilisation_is_work_over_what_could_be_done():
     assert row == {"steps_per_second": 2.0, "model_flops_utilisation": 0.5}
 
 
+def test_operations_can_be_counted_by_whoever_knows_better(tmp_path):
+    run(tmp_path, 4, watch=Watch(batch_size=8, peak_flops=1e9, count_flops=lambda compiled: 5e9))
+    row = training.read_metrics(tmp_path / "metrics.jsonl")[-1]
+    assert row["model_flops_utilisation"] == pytest.approx(5 * row["steps_per_second"])
+
+
 def test_chosen_steps_are_traced(tmp_path):
     run(tmp_path, 6, watch=Watch(trace=(3, 4)))
     assert list((tmp_path / "profile").rglob("*.xplane.pb"))
