@@ -70,7 +70,7 @@ def commands(page):
     found = [line for line in [*lines, *spans] if LAUNCHER.search(line)]
     found += [span for span in spans if span.startswith(("--config", "--mode"))]
     for command in found:
-        command = re.split(r" (?:#|&|&&|\|)(?: |$)|;|\) ", LAUNCHER.split(command)[-1])[0]
+        command = re.split(r" (?:#|&|&&|\|)(?: |$)|;|\)\"? ", LAUNCHER.split(command)[-1])[0]
         yield shlex.split(command if command.count('"') % 2 == 0 else command.replace('"', ""))
 
 
