@@ -33,7 +33,7 @@ from sgm_jax.scaling import Scaling
 from sgm_jax.training import optimizers
 
 FIGURES = pathlib.Path(os.environ.get("FIGURES", "."))
-STEPS, BATCH = int(os.environ.get("STEPS", "350")), 32
+STEPS, BATCH = int(os.environ.get("STEPS", "300")), 32
 
 # %% [markdown]
 # ## Data
