@@ -8,15 +8,12 @@ to 1e-5; root mean square and median over samples, per pixel, in the model's ran
 import argparse
 import functools
 import pathlib
-import sys
 import time
 
 import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
-
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 import sgm_jax as sgm
 from configs.mnist import get_config

@@ -18,8 +18,6 @@ import tempfile
 import jax.numpy as jnp
 import numpy as np
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
-
 import sgm_jax as sgm
 from configs.scoreflow import get_config
 from sgm_jax import modes, sampling, stored

@@ -10,12 +10,14 @@ import argparse
 import functools
 import time
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.integrate import solve_ivp
 
 import sgm_jax as sgm
+from benchmarks import tables
 from sgm_jax import data as datasets
 from sgm_jax.networks import UNet
 from sgm_jax.scaling import Scaling
@@ -28,12 +30,7 @@ KEY = jax.random.key(1)
 def score_sde_log_likelihood(sde, score, x, tolerance=TOLERANCE):
     """Return `(x, probe) -> (log_prob [b], evaluations)`, a solve as score_sde makes it."""
 
-    def drift(x, t):
-        levels = jnp.full(x.shape[0], t)
-        diffusion = expand(sde.diffusion(levels), x)
-        return expand(sde.drift_coefficient(levels), x) * x - 0.5 * jnp.square(diffusion) * score(levels, x)
-
-    compiled_drift = jax.jit(drift)
+    drift = flow_drift(sde, score)
 
     @jax.jit
     def compiled_divergence(x, t, probe):
@@ -46,7 +43,7 @@ def score_sde_log_likelihood(sde, score, x, tolerance=TOLERANCE):
         def vector_field(t, state):
             position = jnp.asarray(state[:size].reshape(shape), jnp.float32)
             t = jnp.float32(t)
-            rates = compiled_drift(position, t), compiled_divergence(position, t, probe)
+            rates = drift(position, t), compiled_divergence(position, t, probe)
             return np.concatenate([np.asarray(rate, np.float64).reshape(-1) for rate in rates])
 
         start = np.concatenate([np.asarray(x, np.float64).reshape(-1), np.zeros(shape[0])])
@@ -55,6 +52,30 @@ def score_sde_log_likelihood(sde, score, x, tolerance=TOLERANCE):
         return sde.prior_log_density(jnp.asarray(end, jnp.float32)) + gained, solution.nfev
 
     return solve
+
+
+def flow_drift(sde, score):
+    """Return the compiled `(x, t) -> dx/dt` of the probability flow."""
+
+    @jax.jit
+    def drift(x, t):
+        levels = jnp.full(x.shape[0], t)
+        diffusion = expand(sde.diffusion(levels), x)
+        return expand(sde.drift_coefficient(levels), x) * x - 0.5 * jnp.square(diffusion) * score(levels, x)
+
+    return drift
+
+
+def score_sde_samples(sde, drift, start, tolerance=TOLERANCE):
+    """Return the ends of the probability flow from `start`, as score_sde solves it, and the evaluations."""
+
+    def vector_field(t, state):
+        position = jnp.asarray(state.reshape(start.shape), jnp.float32)
+        return np.asarray(drift(position, jnp.float32(t)), np.float64).reshape(-1)
+
+    begin = np.asarray(start, np.float64).reshape(-1)
+    solution = solve_ivp(vector_field, (sde.t_max, sde.t_min), begin, method="RK45", rtol=tolerance, atol=tolerance)
+    return solution.y[:, -1].reshape(start.shape), solution.nfev
 
 
 def spent(function):
@@ -73,8 +94,8 @@ def compare(name, sde, score, x, scaling, data_scale) -> None:
     (log_prob, evaluations), seconds = spent(lambda: theirs(x, probe))
     reference = bits(log_prob)
     print(f"\n{name}, {len(x)} examples of shape {x.shape[1:]}, rtol = atol = {TOLERANCE}")
-    print(f"{'':34} {'bits/dim':>9} {'largest difference':>19} {'evaluations':>12} {'seconds':>8} {'times faster':>13}")
-    print(f"{'score_sde: scipy RK45, its time':34} {reference.mean():9.4f} {'':19} {evaluations:12} {seconds:8.2f}")
+    tables.header("likelihood", "bits/dim", "largest difference", "evaluations", "seconds", "times faster")
+    tables.row("score_sde: scipy RK45, its time", f"{reference.mean():.4f}", "", evaluations, f"{seconds:.2f}", "")
     for way, options in {
         "ours, angle": {"chart": sgm.Angle(data_scale)},
         "ours, angle, steps per example": {"chart": sgm.Angle(data_scale), "steps": "per_example"},
@@ -84,23 +105,39 @@ def compare(name, sde, score, x, scaling, data_scale) -> None:
         solve = functools.partial(sgm.log_likelihood, KEY, sde, score, x, **options)
         out, own_seconds = spent(solve)
         found = bits(out.log_prob)
-        print(
-            f"{way:34} {found.mean():9.4f} {np.abs(found - reference).max():19.4f} {int(jnp.max(out.nfe)):12} "
-            f"{own_seconds:8.2f} {seconds / own_seconds:13.2f}",
-            flush=True,
-        )
+        difference, count = np.abs(found - reference).max(), int(jnp.max(out.nfe))
+        times = f"{own_seconds:.2f}", f"{seconds / own_seconds:.2f}"
+        tables.row(way, f"{found.mean():.4f}", f"{difference:.4f}", count, *times)
+    compare_samples(sde, score, x, data_scale)
+
+
+def compare_samples(sde, score, x, data_scale) -> None:
+    """Print what samples of the probability flow cost from the same starts, and how far they lie apart."""
+    start = sde.prior_sample(jax.random.key(2), x.shape)
+    drift = flow_drift(sde, score)
+    (theirs, evaluations), seconds = spent(lambda: score_sde_samples(sde, drift, start))
+    tables.header("samples of the probability flow", "largest difference", "evaluations", "seconds", "times faster")
+    tables.row("score_sde: scipy RK45, its time", "", evaluations, f"{seconds:.2f}", "")
+    for way, chart in {"ours, angle": sgm.Angle(data_scale), "ours, its time": sgm.OwnTime()}.items():
+        options = dict(solver=diffrax.Dopri5(), rtol=TOLERANCE, atol=TOLERANCE, x_init=start, final="none")
+        process = sgm.ProbabilityFlow(sde, score, chart)
+        draw = functools.partial(sgm.sample, KEY, process, x.shape, **options)
+        out, own_seconds = spent(draw)
+        difference = np.abs(np.asarray(out.x) - theirs).max()
+        times = f"{own_seconds:.2f}", f"{seconds / own_seconds:.2f}"
+        tables.row(way, f"{difference:.4f}", int(jnp.max(out.nfe)), *times)
 
 
 def memory(sde, score, x, data_scale) -> None:
     """Print what one compiled solve takes beyond its arguments, for several tolerances and limits on steps."""
-    print(f"\n{'tolerance':>10} {'limit on steps':>15} {'steps':>6} {'temporary MiB':>14}")
+    tables.header("tolerance", "limit on steps", "steps", "temporary MiB")
     for tolerance, limit in ((1e-2, 256), (1e-4, 256), (1e-4, 65536)):
         options = dict(rtol=tolerance, atol=tolerance, max_steps=limit, chart=sgm.Angle(data_scale))
         solve = jax.jit(lambda x, options=options: sgm.log_likelihood(KEY, sde, score, x, **options))
         compiled = solve.lower(x).compile()
         steps = int(compiled(x).nfe) // 6
         size = compiled.memory_analysis().temp_size_in_bytes
-        print(f"{tolerance:10.0e} {limit:15} {steps:6} {size / 2**20:14.2f}", flush=True)
+        tables.row(f"{tolerance:.0e}", limit, steps, f"{size / 2**20:.2f}")
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import sgm_jax as sgm
+from benchmarks import tables
 from sgm_jax import sampling
 from sgm_jax.networks import UNet
 from sgm_jax.samplers import OPTIONS, SOLVERS, make_solver
@@ -89,7 +90,7 @@ def compare(model, noise, shape, steps) -> None:
         ours = jax.jit(functools.partial(draw, process, solver))
         theirs = jax.jit(functools.partial(by_hand, sgm.as_noise(SDE, score_of(noise)), schedule, x))
         mine, hand = ratio_of_medians(ours, theirs)
-        print(f"{model:14} {name:16} {steps:5} {mine * 1e3:8.1f}ms {hand * 1e3:8.1f}ms {mine / hand:6.3f}")
+        tables.row(model, name, steps, f"{mine * 1e3:.1f}", f"{hand * 1e3:.1f}", f"{mine / hand:.3f}")
 
 
 def steps_beside_peers(shape=(64, 32, 32, 3), steps=100) -> None:
@@ -110,10 +111,10 @@ def steps_beside_peers(shape=(64, 32, 32, 3), steps=100) -> None:
         flow = process(SDE, score_of(noise))
         times[name] = functools.partial(draw, flow, solver)
     if all(importlib.util.find_spec(name) for name in ("torch", "diffusers", "azula")):
-        import solver_peers
+        from benchmarks import solver_peers
 
         times |= solver_peers.loops(shape, steps)
-    print(f"\n{'trivial model, batch 64x32x32x3':42} {'us a step':>10}")
+    tables.header("trivial model, batch 64x32x32x3", "us a step")
     for name, run in times.items():
         jax.block_until_ready(run())
         spent = []
@@ -121,7 +122,7 @@ def steps_beside_peers(shape=(64, 32, 32, 3), steps=100) -> None:
             begun = time.perf_counter()
             jax.block_until_ready(run())
             spent.append(time.perf_counter() - begun)
-        print(f"{name:42} {1e6 * min(spent) / steps:10.0f}", flush=True)
+        tables.row(name, f"{1e6 * min(spent) / steps:.0f}")
 
 
 def compile_times() -> None:
@@ -129,7 +130,7 @@ def compile_times() -> None:
     unet = UNet(channels=16, multipliers=(1, 2), blocks=1, attention=(), dropout=0.0)
     params = unet.init(jax.random.key(0), jnp.ones(1), jnp.ones((1, 16, 16, 1)))
     score = sgm.as_score(SDE, "edm", functools.partial(unet.apply, params))
-    print(f"\n{'small U-Net':30} {'seconds to compile':>20}")
+    tables.header("small U-Net", "seconds to compile")
     section = {"steps": 20} | dict.fromkeys(OPTIONS)
     for name in SOLVERS:
         if name in ("score_sde_ancestral", "kvaerno5"):
@@ -143,7 +144,7 @@ def compile_times() -> None:
             out = sgm.sample(jax.random.key(seed), process(SDE, score), (4, 16, 16, 1), solver=solver, steps=20)
             jax.block_until_ready(out.x)
             spent.append(time.perf_counter() - begun)
-        print(f"{name:30} {spent[0] - spent[1]:20.2f}", flush=True)
+        tables.row(name, f"{spent[0] - spent[1]:.2f}")
 
 
 def main() -> None:
@@ -151,7 +152,7 @@ def main() -> None:
     unet = UNet(channels=16, multipliers=(1, 2), blocks=1, attention=(), dropout=0.0)
     params = unet.init(jax.random.key(0), jnp.ones(1), jnp.ones((1, 16, 16, 1)))
     small_network = lambda t, x: unet.apply(params, jnp.broadcast_to(t, x.shape[:1]), x)
-    print(f"{'model':14} {'sampler':16} {'steps':>5} {'sample':>10} {'by hand':>10} {'ratio':>6}")
+    tables.header("model", "sampler", "steps", "sample, ms", "by hand, ms", "ratio")
     compare("trivial", trivial, (64, 32, 32, 3), 200)
     compare("small U-Net", small_network, (16, 16, 16, 1), 50)
     steps_beside_peers()

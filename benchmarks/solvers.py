@@ -187,7 +187,7 @@ def table(d: int, sdes: dict, peers: bool) -> None:
     reference = exact_flow(means)
     rows = [("ours", *row) for row in our_rows(means, normal, sdes)]
     if peers:
-        import solver_peers
+        from benchmarks import solver_peers
 
         rows += [("peers", *row) for row in solver_peers.rows(solver_peers.mixture_denoiser(means, STD), normal)]
     print(f"\n## d = {d}: rms / median\n\n| sampler | " + " | ".join(map(str, EVALUATIONS)) + " |")
@@ -288,7 +288,7 @@ def stochastic(d: int, peers: bool, count: int = 10_000, repeats: int = 5) -> No
     print("\n| sampler | " + " | ".join(map(str, budgets)) + " |\n|---|" + "---|" * len(budgets))
     rows = list(our_stochastic_rows(d))
     if peers:
-        import solver_peers
+        from benchmarks import solver_peers
 
         rows += solver_peers.stochastic_rows(solver_peers.mixture_denoiser(means, STD), d)
     for name, draw in rows:

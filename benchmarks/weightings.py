@@ -17,8 +17,6 @@ import time
 
 import numpy as np
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
-
 from configs.scoreflow import get_config
 from sgm_jax import modes, stored
 from sgm_jax.experiment import Experiment
