@@ -6,7 +6,7 @@
 
 The forms are `sliced`, `sliced_vr` (reduced variance, the default here), `finite_difference` and `implicit` (the exact
 divergence): docs/objectives.md compares them. Without noise the score is known only where there are data, and Langevin
-dynamics cannot tell how much of them each part holds: docs/tutorials/pitfalls.py shows both.
+dynamics cannot tell how much of them each part holds: docs/tutorials/scores.py shows both.
 
 References:
     Song, Garg, Shi, Ermon, Sliced Score Matching: A Scalable Approach to Density and Score Estimation, 2019.

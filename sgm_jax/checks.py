@@ -56,7 +56,7 @@ def check_sampling(config: ConfigDict, sde: AbstractSDE) -> None:
         ("fit.count", config.fit.count),
         ("fit.iterations", config.fit.iterations),
     ]:
-        if value < 1:
+        if value is None or value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
     # What `sample` would say after the training it says now.
     process = choose("sampling.process", section.process, PROCESSES)(sde, lambda t, x: x)

@@ -58,6 +58,19 @@ def help_text(program: str) -> str:
     return HELP.format(program=program, modes="\n".join(lines))
 
 
+class OrNone(flags.ArgumentParser):
+    """Read `None`, and whatever another parser reads."""
+
+    def __init__(self, parser: flags.ArgumentParser):
+        self.parser, self.syntactic_help = parser, parser.syntactic_help
+
+    def parse(self, argument):
+        return None if argument == "None" else self.parser.parse(argument)
+
+    def flag_type(self):
+        return self.parser.flag_type()
+
+
 def define_flags() -> None:
     """Define all flags; what they mean stands in the help."""
     flags.DEFINE_string("mode", "run", "what to do")
@@ -76,6 +89,8 @@ def define_flags() -> None:
     flags.DEFINE_integer("num_processes", None, "number of processes")
     flags.DEFINE_integer("process_id", None, "number of this process")
     flags.DEFINE_integer("heartbeat_timeout", 100, "seconds after which a silent process is lost")
+    for kind, parser in ((int, flags.IntegerParser()), (float, flags.FloatParser())):
+        config_flags.register_flag_parser_for_type(kind, OrNone(parser))
     config_flags.DEFINE_config_file("config", None, "experiment", lock_config=True)
 
 

@@ -104,7 +104,7 @@ class Experiment:
         """
         train = config.train
         for name, value in (("train.batch_size", train.batch_size), ("train.accumulate", train.accumulate)):
-            if value < 1:
+            if value is None or value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         if train.batch_size % train.accumulate:
             raise ValueError(

@@ -57,6 +57,7 @@ def complaint(*arguments):
         (["--config.sde.beta_min=0.1"], "beta_min"),
         (["--config.train.steps=0"], "steps must be at least 1, got 0"),
         (["--config.sampling.steps=0"], "sampling.steps must be at least 1, got 0"),
+        (["--config.sampling.steps=None"], "sampling needs steps, or rtol and atol"),
         (["--config.train.batch_size=-3"], "got -3"),
         (["--config.train.steps=many"], "many"),
         (["--mode=dream"], "run, list, prepare"),

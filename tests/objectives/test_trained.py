@@ -1,8 +1,6 @@
 """Small networks trained on densities of the plane, against the densities' own log-likelihood."""
 
 import functools
-import pathlib
-import runpy
 
 import jax
 import jax.numpy as jnp
@@ -82,14 +80,3 @@ def test_trained_models_reach_the_likelihood_of_the_truth(objective, density):
     # A free-form network is a gradient only as far as it has learned to be one.
     uneven = asymmetry(jax.random.key(5), lambda x: score(params)(0.2, x), x)
     assert 1e-6 < np.median(uneven) < 0.05
-
-
-@pytest.mark.slow
-def test_the_page_on_pitfalls_runs_and_shows_them(capsys):
-    page = pathlib.Path(__file__).parents[2] / "docs" / "tutorials" / "pitfalls.py"
-    found = runpy.run_path(str(page))
-    share, errors = {name: found["share"](x) for name, x in found["samples"].items()}, found["errors"]
-    assert errors["plain, on data"] < 0.1 and errors["plain, between the modes"] > 0.4
-    assert abs(share["Langevin, exact score"] - 0.5) < 0.05
-    assert abs(share["annealed Langevin, multi-scale"] - 0.8) < 0.05
-    assert abs(found["gap"].mean()) < 0.05
