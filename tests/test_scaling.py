@@ -6,7 +6,10 @@ from scipy.special import expit
 from scipy.stats import beta
 
 from configs import mnist
+from sgm_jax import modes
 from sgm_jax.components import make_scaling
+from sgm_jax.convert.description import describe, restore
+from sgm_jax.experiment import Experiment
 from sgm_jax.scaling import LogitScaling, Scaling
 
 
@@ -71,6 +74,14 @@ def test_bad_ranges_are_refused():
         LogitScaling(256, 0.5)
     with pytest.raises(ValueError, match="integer data, got None"):
         LogitScaling(None)
+
+
+def test_config_and_stored_networks_name_the_transform():
+    config = mnist.get_config("smoke")
+    config.data.update({"name": "digits", "transform": "logit", "alpha": 0.1})
+    experiment = Experiment.from_config(config)
+    assert experiment.scaling == LogitScaling(17, 0.1) and not modes.is_restorable(experiment)
+    assert restore(describe(experiment.scaling)) == experiment.scaling
 
 
 @pytest.mark.parametrize(
