@@ -113,7 +113,7 @@ def read_flags(program: str, arguments: Sequence[str]) -> None:
         name = error.flagname.partition(".")[0]
         raise unknown("flag", f"--{name}", [f"--{flag}" for flag in FLAGS]) from error
     # config_flags wraps what went wrong in layers, some of them whole tracebacks.
-    except (flags.Error, TypeError, ValueError) as error:
+    except (flags.Error, AttributeError, LookupError, TypeError, ValueError) as error:
         cause = error
         while "Traceback" in str(error) and (cause.__cause__ or cause.__context__):
             cause = cause.__cause__ or cause.__context__

@@ -77,7 +77,7 @@ def _call(described: Any) -> str:
     if isinstance(described, list):
         return f"({', '.join(map(_call, described))}{',' * (len(described) == 1)})"
     if not isinstance(described, dict):
-        return f"{described:.6g}" if isinstance(described, float) else repr(described)
+        return repr(float(f"{described:.6g}") if isinstance(described, float) else described)
     if "constant" in described:
         return described["constant"]
     fields = (f"{name}={_call(value)}" for name, value in described.items() if name != "name" and value is not None)

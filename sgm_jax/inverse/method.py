@@ -153,7 +153,8 @@ class AbstractTransition(AbstractMethod):
         """
 
     def solver(self, measurement: Measurement) -> diffrax.AbstractSolver:
-        return Transition(method=self, measurement=measurement)
+        # Its number of evaluations is a property in the place of a class variable, which pyright takes for a field.
+        return Transition(method=self, measurement=measurement)  # pyright: ignore[reportCallIssue]
 
 
 class Transition(AbstractNoiseSolver):

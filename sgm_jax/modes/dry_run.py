@@ -29,7 +29,7 @@ REPEATS = 5
 
 
 def dry_run(mode: str, config: ConfigDict, workdir: pathlib.Path, kind: type[Experiment]) -> dict[str, str]:
-    """Describe what a mode would do: data, network, memory, steps and, of training and sampling, a lower bound on time.
+    """Describe what a mode would do: data, network, memory, steps and, of training, the time or a lower bound on it.
 
     Nothing is written, and no program compiled but one product of matrices. Data that are not at hand are described.
 

@@ -111,20 +111,20 @@ class PredictorCorrector(AbstractWrapper):
         return self.solver.init(terms, t0, t1, y0, args), jnp.zeros((), jnp.int32)
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
-        inner, step = solver_state
-        per_step = 1 + (0 if self.corrector is None else self.corrector.steps)
+        (inner, step), corrector = solver_state, self.corrector
+        per_step = 1 + (0 if corrector is None else corrector.steps)
         y = y0
-        if self.corrector is not None:
+        if corrector is not None:
             process, u = args.process, jnp.abs(t0)
             s = process.level(u)
 
             def correct(i, y):
                 xbar = y / process.scale(s)
-                index = step * self.corrector.steps + i
-                xbar = self.corrector(process, args.corrector_keys, index, s, xbar)
+                index = step * corrector.steps + i
+                xbar = corrector(process, args.corrector_keys, index, s, xbar)
                 return self._constrain(args, step * per_step + i, s, xbar * process.scale(s))
 
-            y = jax.lax.fori_loop(0, self.corrector.steps, correct, y)
+            y = jax.lax.fori_loop(0, corrector.steps, correct, y)
         # The state may have moved since the solver's last evaluation, so it must not reuse that.
         y, error, _, inner, result = self.solver.step(terms, t0, t1, y, args, inner, True)
         s = args.process.level(jnp.abs(t1))

@@ -20,6 +20,7 @@ class AbstractProcess(eqx.Module):
 
     sde: eqx.AbstractVar[AbstractSDE]
     score_fn: eqx.AbstractVar[ScoreFn]
+    chart: eqx.AbstractVar[AbstractChart | None]
 
     @abc.abstractmethod
     def clock(self, s: Level) -> Array:

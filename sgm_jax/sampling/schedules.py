@@ -4,6 +4,7 @@ A schedule is a function `(sde, steps) -> s` [steps + 1] in float64 on the host,
 """
 
 from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -115,6 +116,22 @@ def _subgrid(table: NDArray, steps: int, spacing: Spacing) -> NDArray:
     return table[spacing(len(table), steps + 1)][::-1]
 
 
+@runtime_checkable
+class Rates(Protocol):
+    """What has the noise rates of a variance-preserving SDE."""
+
+    beta_min: float
+    beta_max: float
+
+
+@runtime_checkable
+class Levels(Protocol):
+    """What has the outermost noise levels of a variance-exploding SDE."""
+
+    sigma_min: float
+    sigma_max: float
+
+
 def discrete_vp(sde: AbstractSDE, steps: int, *, points: int = 1000, spacing: Spacing = leading) -> NDArray:
     """Take `steps + 1` of the levels of the discretised VP process, that of DDPM for the rates 0.1 and 20.
 
@@ -135,7 +152,7 @@ def discrete_vp(sde: AbstractSDE, steps: int, *, points: int = 1000, spacing: Sp
     References:
         Ho et al., Denoising Diffusion Probabilistic Models, 2020, section 4.
     """
-    if not (hasattr(sde, "beta_min") and hasattr(sde, "beta_max")):
+    if not isinstance(sde, Rates):
         raise ValueError(f"sde must have the rates beta_min and beta_max, like VP, got {type(sde).__name__}")
     betas = np.linspace(sde.beta_min / points, sde.beta_max / points, points)
     return _subgrid(np.sqrt(np.expm1(-np.cumsum(np.log1p(-betas)))), steps, spacing)
@@ -156,7 +173,7 @@ def discrete_ve(sde: AbstractSDE, steps: int, *, points: int = 1000, spacing: Sp
     References:
         Song and Ermon, Generative Modeling by Estimating Gradients of the Data Distribution, 2019, section 4.
     """
-    if not (hasattr(sde, "sigma_min") and hasattr(sde, "sigma_max")):
+    if not isinstance(sde, Levels):
         raise ValueError(f"sde must have the levels sigma_min and sigma_max, like VE, got {type(sde).__name__}")
     return _subgrid(np.geomspace(sde.sigma_min, sde.sigma_max, points), steps, spacing)
 

@@ -1,6 +1,7 @@
 """Draw samples: any process, any diffrax solver, fixed or adaptive steps."""
 
 from collections.abc import Callable
+from typing import Any, cast
 
 import diffrax
 import equinox as eqx
@@ -123,8 +124,9 @@ def sample(
         process = eqx.tree_at(lambda p: p.chart, process, chart, is_leaf=lambda leaf: leaf is None)
     levels = resolve_levels(process.sde, schedule, steps, adaptive)
     solver = fit_solver(process, solver, rtol, atol)
-    if type(predictor(solver)) is Restart and isinstance(levels, np.ndarray):
-        predictor(solver).check_crossings(levels)
+    inner = predictor(solver)
+    if type(inner) is Restart and isinstance(levels, np.ndarray):
+        inner.check_crossings(levels)
     if final not in ("tweedie", "none"):
         raise ValueError(f"final must be 'tweedie' or 'none', got {final!r}")
     if save < 0 or save == 1:
@@ -173,7 +175,7 @@ def start(
         raise ValueError(f"{name} must have the shape of the samples {shape}, got {given.shape}")
     if x_init is None:
         # The prior in canonical coordinates; s_max up to the published rounding of the prior's scale.
-        return s * sde.prior_std / sde.sigma(sde.t_max) * given
+        return jnp.asarray(s * sde.prior_std / sde.sigma(sde.t_max) * given)
     return given / sde.alpha(sde.t(s))
 
 
@@ -196,7 +198,7 @@ def _solve(mesh, keys, x_init, controller, save, *problem) -> Samples:
         path, nfe = samples.trajectory, samples.nfe
         if controller is not None and nfe is not None:
             nfe = jax.lax.pmax(nfe, mesh.axis_names)
-        return samples.x, nfe, (path.s, path.xt, path.denoised) if save else None
+        return samples.x, nfe, None if path is None else (path.s, path.xt, path.denoised)
 
     whole, split, along = PartitionSpec(), PartitionSpec(mesh.axis_names), PartitionSpec(None, mesh.axis_names)
     inputs, in_specs = (keys, x_init, arrays), (split, split, whole)
@@ -206,7 +208,7 @@ def _solve(mesh, keys, x_init, controller, save, *problem) -> Samples:
     out_specs = (split, whole, (whole, along, along) if save else whole)
     # diffrax's loops do not pass the check of what is replicated.
     x, nfe, path = jax.shard_map(part, mesh=mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)(*inputs)
-    return Samples(x, nfe, Trajectory(*path) if save else None)
+    return Samples(x, nfe, None if path is None else Trajectory(*path))
 
 
 def _integrate(keys, x_init, controller, save, process, levels, solver, noise, adjoint, meter, shape, final, max_steps):
@@ -221,27 +223,31 @@ def _integrate(keys, x_init, controller, save, process, levels, solver, noise, a
     if isinstance(process, ReverseSDE):
         area = levy_area(solver)
         if controller is None:
-            path = StepNoise(clock, path_keys, noise, shape, area)
+            path = StepNoise(times=clock, keys=path_keys, source=noise, shape=shape, levy_area=area)
         else:
             # Finer than the smallest step: 2**-20 of the whole is about what float32 resolves of the clock.
-            path = BrownianTree(clock[0], clock[-1], 2**-20 * (clock[-1] - clock[0]), path_keys, shape, area)
+            tol = 2**-20 * (clock[-1] - clock[0])
+            path = BrownianTree(t0=clock[0], t1=clock[-1], tol=tol, keys=path_keys, shape=shape, levy_area=area)
     terms, y = process.terms(path), xbar * process.scale(levels[0])
     args = Context(process, corrector_keys, constraint_keys, solver_keys)
     if controller is None and adjoint is None and not isinstance(solver, diffrax.AbstractImplicitSolver):
         steps, saved = len(levels) - 1, np.round(np.linspace(0, len(levels) - 1, save)).astype(int)
         y, states = take_steps(terms, solver, clock, y, args, saved, meter)
-        path = clock[saved], states
+        times = clock[saved]
     else:
-        y, path, steps = _diffeqsolve(terms, solver, clock, y, args, controller, save, adjoint, meter, max_steps)
+        out = _diffeqsolve(terms, solver, clock, y, args, controller, save, adjoint, meter, max_steps)
+        y, times, states, steps = out
     xbar = y / process.scale(levels[-1])
     nfe = evaluations(solver, jnp.asarray(steps))
     if final == "tweedie":
         xbar = process.denoised(levels[-1], xbar)
         nfe = None if nfe is None else nfe + 1
-    return Samples(xbar, nfe, _trajectory(process, *path) if save else None)
+    return Samples(xbar, nfe, _trajectory(process, times, states) if save else None)
 
 
-def _diffeqsolve(terms, solver, clock, y, args, controller, save, adjoint, meter, max_steps):
+def _diffeqsolve(
+    terms, solver, clock, y, args, controller, save, adjoint, meter, max_steps
+) -> tuple[Array, Any, Any, Array]:
     """Return the state at the clock's end, the times and states saved if any, and the number of steps."""
     saveat, kept = diffrax.SaveAt(t1=True), None
     if save:
@@ -265,8 +271,9 @@ def _diffeqsolve(terms, solver, clock, y, args, controller, save, adjoint, meter
         max_steps=len(clock) - 1 if controller is None else max_steps,
         progress_meter=meter,
     )
-    last, states = solution.ys if save else (solution.ys, None)
-    return last[-1], (kept, states), solution.stats["num_steps"]
+    ys = cast(Any, solution.ys)
+    last, states = ys if save else (ys, None)
+    return last[-1], kept, states, solution.stats["num_steps"]
 
 
 def _trajectory(process: AbstractProcess, clock: Array, ys: Array) -> Trajectory:
