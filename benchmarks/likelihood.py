@@ -89,7 +89,7 @@ def spent(function):
 def compare(name, sde, score, x, scaling, data_scale) -> None:
     divergence = sgm.Hutchinson()
     probe = divergence.vectors(per_example_keys(KEY, len(x)), x)[0]
-    bits = lambda log_prob: np.asarray(scaling.bits_per_dim(log_prob, x[0].size))
+    bits = lambda log_prob: np.asarray(scaling.bits_per_dim(log_prob, x))
     theirs = score_sde_log_likelihood(sde, score, x)
     (log_prob, evaluations), seconds = spent(lambda: theirs(x, probe))
     reference = bits(log_prob)

@@ -13,12 +13,14 @@ def get_config() -> ConfigDict:
     config.seed = 0
     config.compilation_cache = True  # compiled programs are kept in the workdir
     config.sizing = "none"  # data: fields that are None are sized to the data and the machine (configs/images.py)
-    config.objective = "score"  # score, density, maximum_likelihood, vdm, classifier (see configs/)
+    config.objective = "score"  # score, consistency, density, maximum_likelihood, vdm, classifier (see configs/)
 
     config.data = ConfigDict()
     config.data.name = "mnist"  # see docs/data.md for the names and their options
-    config.data.low = -1.0  # the range that 8-bit data are mapped to
-    config.data.high = 1.0
+    config.data.transform = "affine"  # of integers to the model's data: affine, logit (x = logit(alpha + ...))
+    config.data.low = placeholder(float)  # of affine, the range that they are mapped to: -1 to 1 unless given
+    config.data.high = placeholder(float)
+    config.data.alpha = placeholder(float)  # of logit, how far its argument stays from 0 and 1
     config.data.path = placeholder(str)
     config.data.size = placeholder(int)
     config.data.category = placeholder(str)  # of lsun
@@ -64,9 +66,11 @@ def get_config() -> ConfigDict:
     config.network.num_classes = placeholder(int)  # of a class-conditional model; the data need labels
 
     config.prediction = ConfigDict()
-    # score, level_score, sigma_score, scaled_score, noise, step_noise, gamma_noise, denoised, velocity, flow, edm
+    # score, level_score, sigma_score, scaled_score, noise, step_noise, gamma_noise, denoised, velocity, flow, edm,
+    # consistency
     config.prediction.name = "noise"
     config.prediction.sigma_data = placeholder(float)
+    config.prediction.s_min = placeholder(float)  # of consistency, the SDE's smallest noise level
     config.prediction.sigma_begin = placeholder(float)  # of level_score, the network's noise levels
     config.prediction.sigma_end = placeholder(float)
     config.prediction.levels = placeholder(int)  # and of step_noise
@@ -83,7 +87,9 @@ def get_config() -> ConfigDict:
     config.weighting.gamma = placeholder(float)
 
     config.times = ConfigDict()
-    config.times.name = "uniform"  # uniform, log_normal, log_uniform (importance sampling for likelihood), levels
+    config.times.name = (
+        "uniform"  # uniform, log_normal, truncated_log_normal, log_uniform (for likelihood), karras, levels
+    )
     config.times.quantiles = "stratified"  # stratified, independent
     config.times.mean = placeholder(float)
     config.times.std = placeholder(float)
@@ -128,6 +134,26 @@ def get_config() -> ConfigDict:
     config.train.trace = ()  # first and last step to trace with the profiler
     config.train.tensorboard = False  # metrics for TensorBoard too
 
+    config.distillation = ConfigDict()  # of objectives that learn from another trained model: docs/few_step.md
+    config.distillation.teacher = placeholder(str)  # folder of it, or the name of a network of the library's own
+    config.distillation.start = "teacher"  # what parameters training starts from: teacher, random
+    config.distillation.guidance = 1.0  # the teacher's classifier-free scale
+
+    config.consistency = ConfigDict()  # of objective consistency: docs/few_step.md
+    # distillation, training, continuous_distillation, continuous_training
+    config.consistency.name = "distillation"
+    config.consistency.levels = placeholder(str)  # how many noise levels there are: fixed, progressive, doubling
+    config.consistency.first = placeholder(int)  # of them, at the start of progressive and doubling
+    config.consistency.last = placeholder(int)  # and at the end
+    config.consistency.rho = placeholder(float)  # of their schedule
+    config.consistency.distance = placeholder(str)  # l1, l2, pseudo_huber
+    config.consistency.weighting = placeholder(str)  # of a pair of levels: uniform, inverse_gap
+    config.consistency.teacher_step = placeholder(str)  # euler, heun
+    config.consistency.target = placeholder(str)  # parameters compared with: student, average, progressive
+    config.consistency.target_rate = placeholder(float)  # decay of the average, of progressive at the start
+    config.consistency.data_scale = placeholder(float)  # of the continuous ones, the data's standard deviation
+    config.consistency.warmup = placeholder(int)  # and the steps within which their tangent grows to all it is
+
     config.parallel = ConfigDict()
     config.parallel.mode = "jit"  # jit (over a mesh), pmap (replicated)
     config.parallel.data = -1  # devices along each axis of the mesh; -1 for all that remain
@@ -171,7 +197,9 @@ def get_config() -> ConfigDict:
     config.sampling.batch_size = 100
 
     config.evaluation = ConfigDict()
-    config.evaluation.features = "classifier"  # classifier (trained on the labels), inception, points (vectors as such)
+    config.evaluation.features = (
+        "classifier"  # classifier (trained on the labels), inception, points (data as they are)
+    )
     config.evaluation.metrics = ("fid",)  # fid, sfid, inception_score, kid, precision_recall, density_coverage, cmmd
     config.evaluation.count = placeholder(int)  # samples; sampling.count unless given
     config.evaluation.checkpoints = "latest"  # latest, all (the best is measured again with other samples)

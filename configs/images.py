@@ -4,7 +4,8 @@
 
 Network, largest noise level and batch are sized to the images and the machine when the run starts, and kept in its
 `sizing.json`; a field that is given on the command line stays as it is given. Sub-folders or `--config.data.labels=CSV`
-give labels; `:smoke` runs everything in a minute, on photographs that come with scikit-learn unless a path is given.
+give labels; `:smoke` runs everything in a minute, on photographs that come with scikit-learn, or on yours with
+`--config.data.name=folder` besides.
 
 References:
     Karras et al., Elucidating the Design Space of Diffusion-Based Generative Models, 2022.

@@ -5,17 +5,18 @@ from ml_collections import ConfigDict
 from configs.default import get_config as get_default
 from configs.default import shrink
 
-# Height and channels of data that have one size alone.
-SIZES = {"cifar10": (32, 3), "full_mnist": (28, 1)}
+SIZE = 16  # height of the images of smoke variants
 
 
 def finish(config: ConfigDict, variant: str, *, channels: int = 3) -> ConfigDict:
     """Return the `full` config as it is, or its `smoke` variant: two training steps, and data that need no download.
 
+    Variants `smoke` that differ by their sizes alone are one program, compiled once where programs are kept.
+
     Args:
         config: the full config.
         variant: full or smoke.
-        channels: channels of images whose size is an option of the data.
+        channels: of the images.
 
     Raises:
         ValueError: if the variant is another.
@@ -24,8 +25,8 @@ def finish(config: ConfigDict, variant: str, *, channels: int = 3) -> ConfigDict
         raise ValueError(f"the variants are full and smoke, got {variant!r}")
     if variant == "smoke":
         steps = config.sampling.steps
-        size = config.data.shape[0] if config.data.shape else config.data.size
-        generate(config, *SIZES.get(config.data.name, (size, channels)))
+        config.published = get_default().published
+        generate(config, channels)
         shrink(config)
         NETWORKS[config.network.name](config)
         # DDPM's chain exists for more than 20 steps; adaptive steps have no number.
@@ -33,6 +34,8 @@ def finish(config: ConfigDict, variant: str, *, channels: int = 3) -> ConfigDict
         if steps is None:
             config.sampling.rtol = config.sampling.atol = 0.1
         config.optimizer.warmup = 1
+        config.optimizer.learning_rate = 1e-3
+        config.train.ema_rate = 0.5
         config.train.steps = 2
         config.train.batch_size = 8  # divided by the devices of most machines
         config.train.log_every = 1
@@ -46,16 +49,20 @@ def finish(config: ConfigDict, variant: str, *, channels: int = 3) -> ConfigDict
         config.likelihood.repeats = 1
         config.likelihood.rtol = config.likelihood.atol = 0.1
         config.inverse.count = 1
+        config.evaluation.features = "points"  # which need neither labels nor weights
+    elif config.published.fid is not None:
+        config.evaluation.features = "inception"
+        config.evaluation.metrics = ("fid", "inception_score")
     return config
 
 
-def generate(config: ConfigDict, size: int, channels: int) -> None:
-    """Put generated images of the same shape and classes in the place of the data."""
+def generate(config: ConfigDict, channels: int) -> None:
+    """Put small generated images of the same channels and classes in the place of the data."""
     low, high = config.data.low, config.data.high
     config.data = get_default().data
     config.data.low, config.data.high = low, high
     config.data.name = "generated"
-    config.data.size = size
+    config.data.size = SIZE
     config.data.channels = channels
     config.data.count = 16
     config.data.num_classes = config.network.get("num_classes")
@@ -65,7 +72,6 @@ def _unet(config):
     config.network.multipliers = (1, 1)
     config.network.blocks = 1
     config.network.attention = ()
-    config.network.patch = max(config.data.size // 8, 1)  # so that images of every size cost the same
     if "head_channels" in config.network:
         config.network.head_channels = 8
 

@@ -8,7 +8,8 @@ import importlib
 import pathlib
 
 _STUB = ast.parse(pathlib.Path(__file__).with_suffix(".pyi").read_text())
-_HOMES = {name.name: node.module for node in _STUB.body if isinstance(node, ast.ImportFrom) for name in node.names}
+_IMPORTS = (node for node in _STUB.body if isinstance(node, ast.ImportFrom))
+_HOMES = {alias.name: str(node.module) for node in _IMPORTS for alias in node.names}
 __all__ = list(_HOMES)
 
 

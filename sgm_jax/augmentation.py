@@ -1,6 +1,7 @@
 """Augmentation on the device: flips, and EDM's geometric transformations with the labels that tell of them."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -144,7 +145,8 @@ def _turn(angle: Float[Array, ""]) -> Float[Array, "2 2"]:
 def _interpolate(image: Float[Array, "h w c"], x: Float[Array, "h w"], y: Float[Array, "h w"]) -> Float[Array, "h w c"]:
     """Return the image's values at columns `x` and rows `y`."""
     columns, rows = _taps(x, image.shape[1]), _taps(y, image.shape[0])
-    return sum((a * b)[..., None] * image[row, column] for row, a in rows for column, b in columns)
+    parts = [(a * b)[..., None] * image[row, column] for row, a in rows for column, b in columns]
+    return functools.reduce(jnp.add, parts)
 
 
 def _taps(place: Float[Array, "h w"], size: int) -> list[tuple[Array, Array]]:

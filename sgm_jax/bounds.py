@@ -62,7 +62,7 @@ class DiscretisedDecoder(eqx.Module):
     def __call__(self, x0: Batch, denoised: Batch, s: Array) -> PerExample:
         """Return the log probability of each example [b]."""
         low, high = self.scaling.low, self.scaling.high
-        width = (high - low) / self.scaling.levels
+        width = self.scaling.bin_width
         below = jnp.where(x0 - width < low, -FAR, (x0 - width / 2 - denoised) / s)
         above = jnp.where(x0 + width > high, FAR, (x0 + width / 2 - denoised) / s)
         # The difference of two tails, taken on the side where both are small.

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+from collections.abc import Mapping
 
 import jax
 from ml_collections import ConfigDict
@@ -100,6 +101,16 @@ def check_parallel(config: ConfigDict, coupled: bool) -> None:
         raise ValueError(f"parallel.steps_per_dispatch must divide {', '.join(left)}, got {steps}")
 
 
+def check_unused(config: ConfigDict, unused: Mapping[str, str]) -> None:
+    """Check that what the objective's loss has no use for is left as it is: `unused` has fields of `train` by value."""
+    for name, value in unused.items():
+        if config.train[name] != value:
+            raise ValueError(
+                f"train.{name} is not used by objective {config.objective!r} and must be left at {value!r}, got "
+                f"{config.train[name]!r}"
+            )
+
+
 def check_evaluation(config: ConfigDict) -> None:
     """Check the section on evaluation."""
     section = config.evaluation
@@ -113,6 +124,8 @@ def check_evaluation(config: ConfigDict) -> None:
     for name in ("count", "batch_size", "keep", "splits", "save_every"):
         if section[name] is not None and section[name] < 1:
             raise ValueError(f"evaluation.{name} must be at least 1, got {section[name]}")
+    if section.features == "inception":
+        evaluation.plan(section.metrics, section.count or config.sampling.count)
 
 
 def check_rank(name: str, shape: tuple[int, ...]) -> None:

@@ -15,9 +15,9 @@ from sgm_jax.labels import InterpolatedStep, LogLevel, Sigma
 from sgm_jax.learned_schedule import learned_vp
 from sgm_jax.naming import choose, construct
 from sgm_jax.networks import MLP, Conservative, DiT, UNet, VDMUNet, ncsn, ncsnv2, ncsnv2_deeper, ncsnv2_deepest
-from sgm_jax.scaling import Scaling
+from sgm_jax.scaling import AbstractScaling, LogitScaling, Scaling
 from sgm_jax.score import PREDICTIONS as SCORE_PREDICTIONS
-from sgm_jax.score import Labelled, Noise, Score, level_score
+from sgm_jax.score import ConsistencyPreconditioned, Labelled, Noise, Score, level_score
 
 SDES = {
     "cosine": sde.Cosine,
@@ -55,8 +55,10 @@ def step_noise(levels: int = 1000) -> Labelled:
     return Labelled(Noise(), InterpolatedStep(tuple(ascending.tolist())))
 
 
-# Those added here feed the network a noise label of its own in place of the time, so they need no name outside configs.
+# Those added here need no name outside configs: they feed the network a noise label of its own in place of the time, or
+# are made for one smallest noise level.
 PREDICTIONS = SCORE_PREDICTIONS | {
+    "consistency": ConsistencyPreconditioned,
     "gamma_noise": lambda: Labelled(Noise(), LogLevel(2.0)),  # VDM's: the negative log signal-to-noise ratio
     "level_score": level_score,
     "sigma_score": lambda: Labelled(Score(), Sigma()),
@@ -117,7 +119,7 @@ REDUCTIONS = {
 # Where in its bin a raw integer is put in training.
 DEQUANTISATIONS = {
     "none": lambda scaling, key, raw: scaling.to_model(raw),
-    "uniform": Scaling.dequantise,
+    "uniform": AbstractScaling.dequantise,
 }
 PROCESSES = {"probability_flow": sampling.ProbabilityFlow, "reverse_sde": sampling.ReverseSDE}
 SCHEDULE_FUNCTIONS = {
@@ -133,7 +135,8 @@ SCHEDULE_FUNCTIONS = {
 }
 SPLITS = ("train", "test")
 # Fields of the `data` section that are not options of the data set it names.
-DATA_FIELDS = ("name", "low", "high", "cache", "workers", "prefetch")
+DATA_FIELDS = ("name", "transform", "low", "high", "alpha", "cache", "workers", "prefetch")
+SCALINGS = {"affine": Scaling, "logit": LogitScaling}
 
 
 def level_times(quantiles: Callable, levels: int = 1000, schedule: str = "uniform_log_snr") -> objectives.LevelTimes:
@@ -145,9 +148,11 @@ def level_times(quantiles: Callable, levels: int = 1000, schedule: str = "unifor
 
 
 TIMES = {
+    "karras": objectives.KarrasTimes,
     "levels": level_times,
     "log_normal": objectives.LogNormalTimes,
     "log_uniform": objectives.LogUniformTimes,
+    "truncated_log_normal": objectives.TruncatedLogNormalTimes,
     "uniform": objectives.UniformTimes,
 }
 THRESHOLDS = {"none": None, "static": sampling.StaticThreshold, "dynamic": sampling.DynamicThreshold}
@@ -203,6 +208,17 @@ def describe_data(section: ConfigDict, num_classes: int | None = None) -> datase
         ValueError: if the name is unknown, or nothing tells what the examples look like.
     """
     return datasets.describe(section.name, **{"num_classes": num_classes} | data_options(section))
+
+
+def make_scaling(section: ConfigDict, levels: int | None) -> AbstractScaling:
+    """Construct the scaling that the config's `data` section names, of data with `levels` values.
+
+    Raises:
+        ValueError: if its name is unknown, an option is not its own, or it does not suit the data.
+    """
+    constructor = functools.partial(choose("data.transform", section.transform, SCALINGS), levels)
+    options = {name: section[name] for name in ("low", "high", "alpha")}
+    return construct(f"data.transform {section.transform!r}", constructor, options)
 
 
 def make_augmentation(section: ConfigDict) -> Callable:

@@ -2,7 +2,7 @@
 
 For every distribution `q(u | raw)` of the place `u` within an integer's bin,
 
-    log P(raw) >= E[log p(x) + log |dx / du| - log q(u | raw)],   x = low + (high - low) (raw + u) / levels,
+    log P(raw) >= E[log p(x) + log |dx / du| - log q(u | raw)],   x = scaling.to_model(raw, u),
 
 with equality where `q` is the model's own density within the bin.
 """
@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Num
 
-from sgm_jax.scaling import Scaling
-from sgm_jax.shapes import Batch, PerExample, PRNGKey, dimension
+from sgm_jax.scaling import AbstractScaling
+from sgm_jax.shapes import Batch, PerExample, PRNGKey
 
 Raw = Num[Array, "b ..."]
 # Dequantisers: (key, raw) -> the place u in [0, 1) of each number within its bin [b, ...], and log q(u | raw) [b].
@@ -30,7 +30,7 @@ def uniform(key: PRNGKey, raw: Raw) -> tuple[Batch, PerExample]:
     return jax.random.uniform(key, raw.shape), jnp.zeros(raw.shape[0])
 
 
-def variational(flow: Callable[[Array, Batch], tuple[Batch, PerExample]], scaling: Scaling) -> Dequantiser:
+def variational(flow: Callable[[Array, Batch], tuple[Batch, PerExample]], scaling: AbstractScaling) -> Dequantiser:
     """Return the dequantiser of a conditional flow.
 
     Args:
@@ -51,7 +51,7 @@ def variational(flow: Callable[[Array, Batch], tuple[Batch, PerExample]], scalin
 
 def dequantised_bound(
     key: PRNGKey,
-    scaling: Scaling,
+    scaling: AbstractScaling,
     dequantiser: Dequantiser,
     raw: Raw,
     negative_log_density: Callable[[PRNGKey, Batch], PerExample],
@@ -81,5 +81,4 @@ def dequantised_bound(
     place_key, density_key = jax.random.split(key)
     u, log_q = dequantiser(place_key, raw)
     x = scaling.to_model(raw, u)
-    volume = dimension(x) * jnp.log((scaling.high - scaling.low) / scaling.levels)
-    return negative_log_density(density_key, x) - volume + log_q
+    return negative_log_density(density_key, x) - scaling.log_volume(x) + log_q

@@ -24,6 +24,7 @@ from sgm_jax.checks import (
     check_parallel,
     check_rank,
     check_sampling,
+    check_unused,
     sampling_levels,
 )
 from sgm_jax.components import (
@@ -42,11 +43,12 @@ from sgm_jax.components import (
     load_data,
     make_augmentation,
     make_network,
+    make_scaling,
 )
 from sgm_jax.convert import Pretrained
 from sgm_jax.naming import choose
 from sgm_jax.samplers import make_solver
-from sgm_jax.scaling import Scaling
+from sgm_jax.scaling import AbstractScaling
 from sgm_jax.score import AbstractPrediction, NetworkScore
 from sgm_jax.shapes import PRNGKey, ScoreFn
 from sgm_jax.training import PowerProfile, Safeguards, Schedule, TrainState, Watch, init_state, make_train_step
@@ -60,7 +62,7 @@ class Experiment:
 
     config: ConfigDict
     dataset: datasets.Dataset
-    scaling: Scaling
+    scaling: AbstractScaling
     sde: sde.AbstractSDE
     network: Any
     prediction: AbstractPrediction
@@ -79,6 +81,8 @@ class Experiment:
     matchings: ClassVar[Mapping[str, Callable]] = MATCHINGS
     # Whether losses couple the examples of a batch, so that a part of it does not give its part of the result.
     coupled: ClassVar[bool] = False
+    # Fields of `train` that the loss has no use for, by what they must be left at.
+    unused: ClassVar[Mapping[str, str]] = {}
 
     @classmethod
     def from_config(
@@ -111,6 +115,7 @@ class Experiment:
         choose("train.ema_warmup", train.ema_warmup, WARMUPS)
         choose("train.dequantisation", train.dequantisation, DEQUANTISATIONS)
         choose("train.reduction", train.reduction, REDUCTIONS)
+        check_unused(config, cls.unused)
         if not 0 <= train.label_dropout <= 1:
             raise ValueError(f"train.label_dropout must be in [0, 1], got {train.label_dropout}")
         check_parallel(config, cls.coupled)
@@ -152,7 +157,7 @@ class Experiment:
         if pretrained is None:
             dataset = load(config.data)
             network = cls.make_network(config, dataset)
-            scaling = Scaling(dataset.levels, config.data.low, config.data.high)
+            scaling = make_scaling(config.data, dataset.levels)
         else:
             network, scaling = pretrained.network, pretrained.scaling
             dataset = datasets.absent(pretrained.shape, scaling.levels)
@@ -195,7 +200,7 @@ class Experiment:
         return init_state(self.init_params(), self.optimizer, len(self.profiles))
 
     @property
-    def profiles(self) -> tuple[PowerProfile, ...]:
+    def profiles(self) -> tuple[Callable[[Array], Array], ...]:
         """What the state's further averages weigh the parameters by."""
         return tuple(PowerProfile(width) for width in self.config.train.posthoc)
 
@@ -293,7 +298,12 @@ class Experiment:
             ema_warmup=WARMUPS[train.ema_warmup],
             accumulate=train.accumulate,
             profiles=self.profiles,
+            given=self.given,
         )
+
+    def given(self, state: TrainState) -> dict[str, Any]:
+        """Return what of the training state the loss is given besides, by name: nothing, unless a kind wants it."""
+        return {}
 
     def sampler(self) -> dict[str, Any]:
         """Return the options of `sgm_jax.sample` that the config's `sampling` section stands for.

@@ -97,8 +97,8 @@ def within(sde: AbstractSDE, inside: ScoreFn, outside: ScoreFn, low: float, high
     """
     if not low < high:
         raise ValueError(f"low must be less than high, got low={low}, high={high}")
-    low, high = (jnp.asarray(value, jnp.result_type(float)) for value in (low, high))
-    return Within(sde, inside, outside, low, high)
+    bounds = (jnp.asarray(value, jnp.result_type(float)) for value in (low, high))
+    return Within(sde, inside, outside, *bounds)
 
 
 class ClassifierGuided(eqx.Module):

@@ -45,7 +45,7 @@ def main(config_file: pathlib.Path, workdir: pathlib.Path) -> int:
     if count > 1 and mode != "train":
         return fail(f"--mode on several hosts must be 'train', got {mode!r} on {count}; other modes take one host")
 
-    from sgm_jax import components, guides, modes, planning, run, stored
+    from sgm_jax import components, guides, modes, planning, run, stored, teachers
     from sgm_jax.fitted import FitMismatch
     from sgm_jax.training import CheckpointMismatch, TrainingDiverged
 
@@ -80,6 +80,8 @@ def main(config_file: pathlib.Path, workdir: pathlib.Path) -> int:
         else:
             experiment = kind.from_config(config) if network is None else kind.from_config(config, network)
             experiment = guides.attach(experiment)
+        if mode in ("run", "train", "plan", "profile"):
+            experiment = teachers.attach(experiment)
     except (ValueError, OSError) as error:
         return fail(str(error))
     try:

@@ -117,4 +117,5 @@ def learned_vp(log_snr_max: float = 13.3, log_snr_min: float = -5.0, width: int 
         raise ValueError(f"width must be at least 1, got {width}")
     even = jnp.ones(width)
     rise = Rise(-jnp.log(width * even), jnp.log(width * even), (jnp.arange(width) + 0.5) / width)
-    return LearnedVP(jnp.asarray(log_snr_max, even.dtype), jnp.log(log_snr_max - log_snr_min), rise)
+    span = jnp.log(log_snr_max - log_snr_min)
+    return LearnedVP(log_snr_max=jnp.asarray(log_snr_max, even.dtype), log_span=span, rise=rise)

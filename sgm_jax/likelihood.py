@@ -152,7 +152,8 @@ def _each_alone(keys, x, *problem) -> Likelihood:
         out = _integrate(key[None], example[None], *problem)
         return (*jax.tree.map(lambda v: v[0], (out.log_prob, out.standard_error, out.latent)), out.nfe)
 
-    return Likelihood(*jax.vmap(alone)(keys, x))
+    log_prob, standard_error, latent, nfe = jax.vmap(alone)(keys, x)
+    return Likelihood(log_prob, standard_error, latent, nfe)
 
 
 STEPS = {"batch": _together, "per_example": _each_alone}

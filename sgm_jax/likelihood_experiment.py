@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -22,6 +22,9 @@ from sgm_jax.score import NetworkScore
 from sgm_jax.shapes import PRNGKey
 from sgm_jax.training.parallel import spread
 
+# Their losses are likelihoods, which have a scale and a dequantisation of their own.
+UNUSED = {"reduction": "half_mean", "dequantisation": "uniform"}
+
 
 class VariationalExperiment(Experiment):
     """An experiment whose noise schedule is trained beside the network: `params` holds `network` and `schedule`.
@@ -30,6 +33,7 @@ class VariationalExperiment(Experiment):
     """
 
     coupled: ClassVar[bool] = True
+    unused: ClassVar[Mapping[str, str]] = UNUSED
 
     @classmethod
     def from_config(
@@ -41,10 +45,12 @@ class VariationalExperiment(Experiment):
         """Build everything a config names; as `Experiment.from_config`.
 
         Raises:
-            ValueError: as there, and if the SDE is not one that is learned.
+            ValueError: as there, and if the SDE is not one that is learned or the data's bins are not of one width.
         """
         if pretrained is None and config.sde.name != "learned_vp":
             raise ValueError(f"objective 'vdm' needs sde.name 'learned_vp', got {config.sde.name!r}")
+        if config.data.transform != "affine":
+            raise ValueError(f"objective 'vdm' needs data.transform 'affine', got {config.data.transform!r}")
         return super().from_config(config, pretrained, load)
 
     def init_params(self) -> PyTree:
@@ -124,6 +130,7 @@ class MaximumLikelihoodExperiment(Experiment):
     """An experiment trained by the probability-flow ODE itself, with the tolerances of the `likelihood` section."""
 
     coupled: ClassVar[bool] = True
+    unused: ClassVar[Mapping[str, str]] = UNUSED
 
     def _loss(self, keys, network, batch, augmentation):
         bins, augment, loss = keys

@@ -59,7 +59,7 @@ def _split(data: Array, shape: tuple[int, ...]) -> Array:
     return jnp.concatenate([words, jnp.broadcast_to(data[_WORDS:], (*shape, 3))], axis=-1)
 
 
-def _fold_in(data: Array, number: Array) -> Array:
+def _fold_in(data: Array, number: Array | int) -> Array:
     return jnp.concatenate([jax.random.key_data(jax.random.fold_in(_threefry(data), number)), data[_WORDS:]])
 
 

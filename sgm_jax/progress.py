@@ -37,4 +37,5 @@ class _Lines(tqdm):
             return
         self.disable = True
         self._decr_instances(self)
-        self.display()
+        if self.n > self.last_print_n:
+            self.display()

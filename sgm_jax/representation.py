@@ -144,4 +144,4 @@ def _carry(process, x, ends, controller, solver, adjoint, max_steps) -> Batch:
         adjoint=adjoint,
         max_steps=max_steps,
     )
-    return solution.ys[-1] / factor(stop)
+    return jax.tree.map(lambda ys: ys[-1], solution.ys) / factor(stop)

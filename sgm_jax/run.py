@@ -13,6 +13,7 @@ import numpy as np
 
 from sgm_jax import (
     classifier_experiment,
+    consistency_experiment,
     density_experiment,
     fitted,
     likelihood_experiment,
@@ -63,6 +64,7 @@ def run(
     if modes.is_image(experiment):
         with timed(timings, "interpolation"):
             fields["interpolation"] = interpolations(experiment, params)
+    if modes.is_restorable(experiment):
         with timed(timings, "inverse problem"):
             fields["inverse"] = modes.restore(experiment, params)
             modes.save_restored(fields["inverse"], workdir)
@@ -104,7 +106,7 @@ def films(experiment: Experiment, workdir: pathlib.Path, params: Any) -> dict[st
     process = experiment.process(params, None if label is None else jnp.asarray(label))
     path = sampling.sample(keys, process, shape, **options).trajectory
     if not modes.is_image(experiment):
-        return {"animation": np.asarray(path.xt)}
+        return {"animation": np.asarray(path.xt), "animation_levels": np.asarray(path.s)}
     show = jax.vmap(experiment.scaling.to_raw)
     # States are shown at unit scale, or the first ones would be out of the range of any screen.
     scale = experiment.config.likelihood.data_scale
@@ -118,6 +120,7 @@ def films(experiment: Experiment, workdir: pathlib.Path, params: Any) -> dict[st
         "film_denoised": np.moveaxis(denoised[kept][:, :examples], 0, 1),
         "film_levels": np.asarray(path.s)[kept],
         "animation": noisy,
+        "animation_levels": np.asarray(path.s),
     }
 
 
@@ -151,6 +154,7 @@ MODES = {"run": run, **modes.MODES}
 _bounded = {"measure_likelihood": likelihood_experiment.measure_bound}
 OBJECTIVES = {
     "classifier": (classifier_experiment.ClassifierExperiment, classifier_experiment.MODES),
+    "consistency": (consistency_experiment.ConsistencyExperiment, consistency_experiment.MODES),
     "density": (density_experiment.DensityExperiment, density_experiment.MODES),
     "maximum_likelihood": (likelihood_experiment.MaximumLikelihoodExperiment, MODES),
     "score": (Experiment, MODES),

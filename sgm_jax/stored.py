@@ -1,18 +1,23 @@
-"""Networks in the folder of a run: found, converted from other projects, exported."""
+"""Networks in the folder of a run: found, converted from other projects, exported; and whole models of other runs."""
 
+import dataclasses
+import json
 import pathlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from sgm_jax.convert import Pretrained, load
+from sgm_jax.convert import Pretrained, card, load
 from sgm_jax.convert.pretrained import FILE
-from sgm_jax.convert.shipped import pretrained
+from sgm_jax.convert.shipped import names, pretrained
 from sgm_jax.experiment import Experiment
-from sgm_jax.training import Checkpoints, Snapshots
+from sgm_jax.training import Checkpoints, Snapshots, read_metrics
+from sgm_jax.version import __version__
 
 
 def parameters(experiment: Experiment, workdir: pathlib.Path, step: int | None = None) -> Any:
@@ -64,6 +69,70 @@ def _parameters(experiment: Experiment, workdir: pathlib.Path, step: int | None,
     return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), params)
 
 
+def model(
+    field: str,
+    like: Experiment,
+    kind_of: Callable[[ConfigDict], type[Experiment]],
+    shared: Sequence[str] = ("SDE", "shape of data", "scaling of data", "number of classes"),
+) -> tuple[Experiment, Any]:
+    """Return another trained model and its network's parameters.
+
+    Args:
+        field: the field of the config that names it, such as "sampling.guide": the folder of a run, or one with
+            `model.safetensors`, or a network that comes with the library.
+        like: the experiment it is for. What a stored network does not say is taken from its config.
+        kind_of: the kind of experiment that a config is of.
+        shared: what the two must have in common, names in `described`.
+
+    Raises:
+        ValueError: if there is no such model, or it differs in what must be shared.
+        FileNotFoundError: if it is not trained.
+    """
+    section, _, name = field.partition(".")
+    given = like.config[section][name]
+    folder = pathlib.Path(given)
+    config = _config_of(field, given, folder, like)
+    kind, network = kind_of(config), find(config, folder)
+    other, params = trained(kind.from_config(config) if network is None else kind.from_config(config, network), folder)
+    theirs, ours = described(other), described(like)
+    for what in shared:
+        if not eqx.tree_equal(theirs[what], ours[what]):
+            raise ValueError(f"{field} must have the model's {what} {ours[what]}, got {theirs[what]} in {given!r}")
+    return other, params
+
+
+def described(experiment: Experiment) -> dict[str, Any]:
+    """Return what a model and another that helps it may have to share."""
+    return {
+        "SDE": experiment.sde,
+        "shape of data": experiment.dataset.shape,
+        "scaling of data": experiment.scaling,
+        "number of classes": experiment.num_classes or experiment.dataset.num_classes,
+    }
+
+
+def _config_of(field: str, given: str, folder: pathlib.Path, like: Experiment) -> ConfigDict:
+    """Return the config that a model was trained with; for a stored network that of the experiment it is for."""
+    if (folder / "config.json").is_file():
+        config = ConfigDict(json.loads((folder / "config.json").read_text(), object_hook=_with_tuples))
+    elif (folder / FILE).is_file() or given in names():
+        config = like.config.copy_and_resolve_references()
+        config.objective = "score"
+        config.pretrained = None if (folder / FILE).is_file() else given
+    else:
+        raise ValueError(
+            f"{field} must be the folder of a trained model, or one of {', '.join(names())}, got {given!r}"
+        )
+    # How that model itself would be sampled does not matter.
+    unguided = {"label": None, "guidance": 1.0, "classifier": None, "guide": None, "guidance_interval": None}
+    config.sampling = {**like.config.sampling, **config.sampling, **unguided}
+    return config
+
+
+def _with_tuples(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+
+
 def checkpoint_store(config: ConfigDict, workdir: pathlib.Path) -> str | pathlib.Path:
     """Return the folder or bucket with a run's checkpoints."""
     return config.train.checkpoints or workdir
@@ -97,13 +166,54 @@ def convert(source: str, format: str | None, config: str | None, workdir: pathli
             raise ValueError(
                 f"workdir {str(workdir)!r} must not have a checkpoint of its own, got step {checkpoints.latest}"
             )
-    load(source, format, config).save(workdir / FILE)
-    print(f"{source} converted to {workdir / FILE}")
+    converted = load(source, format, config)
+    converted.save(workdir / FILE)
+    print(f"{source} converted to {workdir / FILE}, card in {card.write(converted, workdir / FILE)}")
     return 0
 
 
 def export(experiment: Experiment, workdir: pathlib.Path) -> int:
-    """Write the averaged parameters, with all that is needed to use them, as `model.safetensors`."""
-    Pretrained.from_experiment(*trained(experiment, workdir)).save(workdir / FILE)
-    print(f"network in {workdir / FILE}")
+    """Write the averaged parameters, with all that is needed to use them, as `model.safetensors`, and a card beside it.
+
+    The card tells of the data, the training, and all figures that modes have left in `workdir`.
+    """
+    network = find(experiment.config, workdir)
+    if network is None:
+        network = Pretrained.from_experiment(*trained(experiment, workdir))
+        network = dataclasses.replace(network, card=network.card | history(experiment, workdir))
+    network = dataclasses.replace(network, card=network.card | figures(workdir))
+    network.save(workdir / FILE)
+    print(f"network in {workdir / FILE}, card in {card.write(network, workdir / FILE)}")
     return 0
+
+
+def history(experiment: Experiment, workdir: pathlib.Path) -> dict[str, Any]:
+    """Return for a card what a network was trained on, and how."""
+    config, dataset = experiment.config, experiment.dataset
+    with Checkpoints(checkpoint_store(config, workdir)) as checkpoints:
+        step = checkpoints.latest
+    rows = [row for row in read_metrics(workdir / "metrics.jsonl") if row["step"] <= (step or 0)]
+    losses = {name: row[name] for row in rows for name in ("loss", "eval_loss") if name in row}
+    data = {"training examples": len(dataset.train), "held-out examples": len(dataset.test)}
+    data |= {name: config.data[name] for name in ("path", "dataset", "category") if config.data[name] is not None}
+    training = {
+        "objective": f"{config.objective}, {config.matching.name} matching, weighting {config.weighting.name}",
+        "steps": step,
+        "batch size": config.train.batch_size,
+        "optimizer": f"{config.optimizer.name}, learning rate {config.optimizer.learning_rate:g}, "
+        f"{config.optimizer.schedule} after {config.optimizer.warmup} steps",
+        "average": f"rate {config.train.ema_rate:g}",
+        "augmentation": config.train.augmentation,
+        "sgm_jax": __version__,
+    }
+    return {"data set": {"name": dataset.name} | data, "training": training | losses}
+
+
+def figures(workdir: pathlib.Path) -> dict[str, Any]:
+    """Return for a card the single numbers of all measurements in a run's folder."""
+    found = {}
+    for name in ("likelihood", "quality", "evaluation"):
+        file = workdir / f"{name}.json"
+        values = json.loads(file.read_text()) if file.is_file() else {}
+        found |= {f"{name}: {key}": value for key, value in values.items() if isinstance(value, int | float | str)}
+    return {"figures": found or {"none": "measured by --mode=likelihood and --mode=evaluate before --mode=export"}}

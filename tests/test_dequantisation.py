@@ -73,8 +73,9 @@ def test_untrained_flow_is_uniform_dequantisation():
     # And with uniform noise the bound is bits per dimension as they are computed elsewhere.
     key = jax.random.key(3)
     bound = dequantisation.dequantised_bound(key, SCALING, dequantisation.uniform, raw, negative_log_density)
-    log_density = norm_log_density(SCALING.dequantise(jax.random.split(key)[0], raw))
-    np.testing.assert_allclose(bound / (2 * np.log(2)), SCALING.bits_per_dim(log_density, 2), rtol=1e-5)
+    x = SCALING.dequantise(jax.random.split(key)[0], raw)
+    bits = SCALING.bits_per_dim(norm_log_density(x), x)
+    np.testing.assert_allclose(bound / (2 * np.log(2)), bits, rtol=1e-5)
 
 
 def test_trained_flow_tightens_the_bound():

@@ -2,13 +2,23 @@
 
 import dataclasses
 import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import jax
 import numpy as np
 import pytest
+from inception_weights import random_state_dict
 
 from configs import mnist, toy
 from sgm_jax import modes
+from sgm_jax.convert.inception import InceptionWeights, from_state_dict
+from sgm_jax.convert.inception import save as save_weights
 from sgm_jax.evaluation import Extractor, statistics
 from sgm_jax.experiment import Experiment
 from sgm_jax.modes import features, reproduction
@@ -93,6 +103,53 @@ def test_killed_evaluation_gives_the_same_figures_and_statistics_serve_again(exp
 
 
 @pytest.mark.slow
+def test_evaluation_killed_by_force_goes_on_to_the_very_same_figures(tmp_path):
+    config, count = mnist.get_config("smoke"), 5
+    options = {
+        "data": {"name": "generated", "size": 8, "channels": 1, "count": 8},
+        "sampling": {"steps": 2, "batch_size": 1},
+        "evaluation": {"features": "inception", "count": count, "batch_size": 1, "save_every": 1, "keep": 8},
+    }
+    options["evaluation"]["weights"] = str(tmp_path / "inception.safetensors")
+    for section, fields in options.items():
+        config[section].update(fields)
+    save_weights(InceptionWeights(from_state_dict(random_state_dict()), "random"), tmp_path / "inception.safetensors")
+    store(Experiment.from_config(config), tmp_path / "whole")
+    shutil.copytree(tmp_path / "whole", tmp_path / "killed")
+    command = [sys.executable, "launch.py", "--config=configs/mnist.py:smoke", "--mode=evaluate"]
+    command += [
+        f"--config.{section}.{name}={value}" for section, part in options.items() for name, value in part.items()
+    ]
+    flags = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+
+    def start(name):
+        return subprocess.Popen(
+            [*command, f"--workdir={tmp_path / name}"],
+            cwd=pathlib.Path(__file__).parents[1],
+            env={**os.environ, "XLA_FLAGS": flags},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    assert start("whole").wait(timeout=300) == 0
+    # What was compiled serves again; what was measured does not.
+    shutil.copytree(tmp_path / "whole" / "cache", tmp_path / "killed" / "cache")
+    process, folder = start("killed"), tmp_path / "killed"
+    kept = lambda: [path for path in (folder / "evaluation").glob("*_*.npz") if "partial" not in path.name]
+    until = time.monotonic() + 300
+    while not kept() and process.poll() is None and time.monotonic() < until:
+        time.sleep(0.005)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    with np.load(kept()[0]) as file:
+        assert 0 < file["done"] < count
+    assert not (folder / "evaluation.json").exists()
+    assert start("killed").wait(timeout=300) == 0
+    whole, killed = (json.loads((tmp_path / name / "evaluation.json").read_text()) for name in ("whole", "killed"))
+    assert killed == whole and whole["samples"] == count and whole["fid"] > 0
+
+
+@pytest.mark.slow
 def test_best_checkpoint_is_measured_with_other_samples(experiment, drawn_at_once, tmp_path):
     experiment.config.evaluation.checkpoints = "all"
     store(experiment, tmp_path, (1, 2))
@@ -154,10 +211,12 @@ def test_fewer_samples_mean_a_larger_figure_and_a_wider_tolerance():
         ("resize", "bicubic", "clean"),
         ("count", 0, "evaluation.count must be at least 1, got 0"),
         ("checkpoints", "best", "latest, all"),
+        ("features", "inception", "metric 'fid' needs at least 3 samples, got 2"),
     ],
 )
 def test_evaluation_is_checked_before_training(field, value, words):
     config = mnist.get_config("smoke")
+    config.sampling.count = 2
     with config.unlocked():
         config.evaluation[field] = value
     with pytest.raises(ValueError, match=words):

@@ -372,8 +372,10 @@ def test_smoke_run_and_every_mode(tmp_path):
         assert result.returncode == 0, result.stderr
     assert "another architecture" in complaint(*options, "--config.network.channels=16", "--mode=sample")
 
-    # The exported network draws the same images from its file alone.
+    # The exported network draws the same images from its file alone, and its card tells what was measured.
     assert launch(*options, "--mode=export").returncode == 0
+    card = (tmp_path / "model.md").read_text()
+    assert f"| likelihood: bits_per_dim | {likelihoods['bits_per_dim']:.4g} |" in card and "| steps | 40 |" in card
     (tmp_path / "other").mkdir()
     (tmp_path / "model.safetensors").rename(tmp_path / "other" / "model.safetensors")
     result = launch(SMOKE, f"--workdir={tmp_path / 'other'}", "--mode=sample")

@@ -12,6 +12,7 @@ from configs.toy import get_config
 from sgm_jax import modes, stored
 from sgm_jax.convert import Pretrained
 from sgm_jax.likelihood_experiment import MaximumLikelihoodExperiment, VariationalExperiment, measure_bound
+from sgm_jax.run import OBJECTIVES
 from sgm_jax.training import Checkpoints
 
 
@@ -23,6 +24,15 @@ def toy(**train):
     config.train.update(dict(steps=20, batch_size=64, eval_every=10, checkpoint_every=10) | train)
     config.sampling.count = config.sampling.batch_size = 16
     return config
+
+
+@pytest.mark.parametrize("objective", ["vdm", "maximum_likelihood"])
+@pytest.mark.parametrize(("name", "value"), [("reduction", "sum"), ("dequantisation", "none")])
+def test_settings_that_a_likelihood_has_no_use_for_are_refused(objective, name, value):
+    config = toy(**{name: value})
+    config.objective = objective
+    with pytest.raises(ValueError, match=f"train.{name} is not used by objective '{objective}' .* got '{value}'"):
+        OBJECTIVES[objective][0].from_config(config)
 
 
 @pytest.mark.slow

@@ -58,7 +58,7 @@ def test_a_killed_measurement_goes_on_to_the_very_same_result(model, tmp_path, m
     with pytest.raises(KeyboardInterrupt):
         modes.measure_likelihood(experiment, tmp_path, params)
     with (tmp_path / "likelihood.jsonl").open("a") as file:
-        file.write('{"log_prob": [1.0, ')  # killed while it wrote
+        file.write('{"log_probability": [1.0, ')  # killed while it wrote
     assert same(modes.measure_likelihood(experiment, tmp_path, params), whole)
     assert len(calls) == 6 + 12 - 5
     assert same(modes.measure_likelihood(experiment, tmp_path, params), whole)

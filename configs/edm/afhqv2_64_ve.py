@@ -18,4 +18,5 @@ from configs.variants import finish
 def get_config(variant: str = "full") -> ConfigDict:
     config = common.faces("folder")
     common.ncsnpp(config, multipliers=(1, 2, 2, 2), dropout=0.25)
+    config.published.fid = 2.16
     return finish(config, variant)

@@ -19,4 +19,5 @@ def get_config(variant: str = "full") -> ConfigDict:
     config = common.cifar10()
     common.ddpmpp(config, multipliers=(2, 2, 2), dropout=0.13)
     common.classes(config, 10)
+    config.published.fid = 1.79
     return finish(config, variant)

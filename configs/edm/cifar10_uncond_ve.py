@@ -18,4 +18,5 @@ from configs.variants import finish
 def get_config(variant: str = "full") -> ConfigDict:
     config = common.cifar10()
     common.ncsnpp(config, multipliers=(2, 2, 2), dropout=0.13)
+    config.published.fid = 1.98
     return finish(config, variant)

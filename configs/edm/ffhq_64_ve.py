@@ -18,4 +18,5 @@ from configs.variants import finish
 def get_config(variant: str = "full") -> ConfigDict:
     config = common.faces("ffhq")
     common.ncsnpp(config, multipliers=(1, 2, 2, 2), dropout=0.05)
+    config.published.fid = 2.53
     return finish(config, variant)

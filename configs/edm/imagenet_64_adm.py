@@ -19,4 +19,5 @@ def get_config(variant: str = "full") -> ConfigDict:
     config = common.imagenet()
     common.adm(config)
     common.classes(config, 1000)
+    config.published.fid = 1.36
     return finish(config, variant)

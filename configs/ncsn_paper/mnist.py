@@ -18,4 +18,4 @@ from configs.variants import finish
 def get_config(variant: str = "full") -> ConfigDict:
     config = ncsn("full_mnist", channels=64)
     config.train.augmentation = "none"
-    return finish(config, variant)
+    return finish(config, variant, channels=1)

@@ -17,4 +17,6 @@ from configs.variants import finish
 
 def get_config(variant: str = "full") -> ConfigDict:
     config = ncsnv2("cifar10", sigma_max=50.0, levels=232, step_size=6.2e-6, corrector_steps=5, steps=300_001)
+    config.published.fid = 10.87
+    config.published.inception_score = 8.4
     return finish(config, variant)

@@ -17,4 +17,5 @@ from configs.vdm_paper.common import vdm
 
 def get_config(variant: str = "full") -> ConfigDict:
     config = vdm("cifar10", channels=128, layers=32)
+    config.published.bits_per_dim = 2.65
     return finish(config, variant)

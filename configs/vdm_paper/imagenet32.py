@@ -17,4 +17,5 @@ from configs.vdm_paper.common import vdm
 
 def get_config(variant: str = "full") -> ConfigDict:
     config = vdm("downsampled_imagenet", size=32, channels=256, layers=32)
+    config.published.bits_per_dim = 3.72
     return finish(config, variant)

@@ -19,7 +19,7 @@ from sgm_jax.convert import archives
 from sgm_jax.convert.description import describe, restore
 from sgm_jax.convert.names import compare
 from sgm_jax.naming import choose
-from sgm_jax.scaling import Scaling
+from sgm_jax.scaling import AbstractScaling, Scaling
 from sgm_jax.score import AbstractPrediction, NetworkScore
 from sgm_jax.sde import AbstractSDE
 from sgm_jax.shapes import Batch
@@ -50,7 +50,7 @@ class Pretrained:
     prediction: AbstractPrediction
     config: dict[str, Any]
     shape: tuple[int, ...] | None = None
-    scaling: Scaling = Scaling(None)
+    scaling: AbstractScaling = Scaling(None)
     card: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @classmethod

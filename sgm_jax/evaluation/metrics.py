@@ -11,6 +11,7 @@ from sgm_jax.evaluation.streaming import Gathered, Plan
 from sgm_jax.naming import choose
 
 SUBSET = 1000  # of KID
+FEWEST = 3  # samples of the FID, which is told at two counts of two or more for its extrapolation
 
 
 class Metric(NamedTuple):
@@ -84,9 +85,11 @@ def plan(
         reference: what distances are extrapolated to, where "fid" is asked for.
 
     Raises:
-        ValueError: if a name is unknown, or a metric needs features that the reference lacks.
+        ValueError: if a name is unknown, samples are too few, or a metric needs features that the reference lacks.
     """
     chosen = {name: choose("evaluation.metrics", name, METRICS) for name in names}
+    if "fid" in chosen and count < FEWEST:
+        raise ValueError(f"metric 'fid' needs at least {FEWEST} samples, got {count}")
     for name, metric in chosen.items():
         if metric.keeps and reference is not None and reference.features is None:
             raise ValueError(

@@ -91,4 +91,5 @@ class Dense(AbstractLinear):
 def gaussian_sensing(key: PRNGKey, shape: Shape, measurements: int, noise_std: Array | float = 0.0) -> Dense:
     """Return `measurements` random combinations, Gaussian with columns of unit norm in expectation."""
     size = (measurements, math.prod(shape))
-    return Dense(jax.random.normal(key, size) / measurements**0.5, shape, noise_std)
+    matrix = jax.random.normal(key, size) / measurements**0.5
+    return Dense(matrix=matrix, shape=shape, noise_std=noise_std)

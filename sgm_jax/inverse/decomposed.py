@@ -83,12 +83,12 @@ def decompose(operator: AbstractLinear) -> Decomposed:
     rank = int(np.sum(values > RELATIVE_RANK * values[0]))
     to_array = lambda a: jnp.asarray(a, jnp.result_type(float))
     return Decomposed(
-        to_array(left[:rank].T),
-        to_array(values[:rank]),
-        to_array(right[:, :rank]),
-        operator.shape,
-        operator.measured.shape,
-        operator.noise_std,
+        left=to_array(left[:rank].T),
+        values=to_array(values[:rank]),
+        right=to_array(right[:, :rank]),
+        shape=operator.shape,
+        measurement=operator.measured.shape,
+        noise_std=operator.noise_std,
     )
 
 

@@ -58,7 +58,7 @@ class Measurement(eqx.Module):
             What the function returns, each array with the first axis [n b].
         """
         stacked = isinstance(self.operator, Stacked)
-        operator = self.operator.operators if stacked else self.operator
+        operator = self.operator.operators if isinstance(self.operator, Stacked) else self.operator
         axes = (eqx.if_array(0) if stacked else None, 0)
         count = len(self.y)
         draws = [batch.reshape(len(batch) // count, count, *batch.shape[1:]) for batch in batches]

@@ -153,7 +153,7 @@ class AbstractTransition(AbstractMethod):
         """
 
     def solver(self, measurement: Measurement) -> diffrax.AbstractSolver:
-        return Transition(self, measurement)
+        return Transition(method=self, measurement=measurement)
 
 
 class Transition(AbstractNoiseSolver):

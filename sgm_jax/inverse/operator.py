@@ -11,6 +11,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array
 
 from sgm_jax.shapes import PRNGKey
@@ -32,7 +33,7 @@ class AbstractOperator(eqx.Module):
     def __check_init__(self):
         if not self.shape or not all(isinstance(n, int) and n > 0 for n in self.shape):
             raise ValueError(f"shape must be a tuple of positive integers, got {self.shape}")
-        if not isinstance(self.noise_std, jax.core.Tracer):
+        if not isinstance(self.noise_std, Tracer):
             std = np.asarray(self.noise_std)
             if not np.all((std >= 0) & np.isfinite(std)):
                 raise ValueError(f"noise_std must be finite and at least 0, got {self.noise_std}")

@@ -129,9 +129,13 @@ class Separable(AbstractSpectral):
         channels: int,
         noise_std: Array | float = 0.0,
     ):
-        parts = [np.linalg.svd(np.asarray(matrix, np.float64)) for matrix in (rows, columns)]
-        arrays = lambda factors: tuple(jnp.asarray(factor, float) for factor in factors)
-        self.left, self.values, self.right = (arrays(factors) for factors in zip(*parts, strict=True))
+        of_rows, of_columns = (
+            [jnp.asarray(factor, float) for factor in np.linalg.svd(np.asarray(matrix, np.float64))]
+            for matrix in (rows, columns)
+        )
+        self.left = of_rows[0], of_columns[0]
+        self.values = of_rows[1], of_columns[1]
+        self.right = of_rows[2], of_columns[2]
         self.shape = (rows.shape[1], columns.shape[1], channels)
         self.noise_std = noise_std
 

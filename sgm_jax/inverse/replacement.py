@@ -3,6 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array
 
 from sgm_jax.inverse.measurement import Measurement, Stacked, explain
@@ -60,11 +61,12 @@ def inpaint(
     aligned = zip(mask.shape[::-1], known.shape[::-1], strict=False)
     if mask.ndim > known.ndim or any(m not in (1, k) for m, k in aligned):
         raise ValueError(f"mask must broadcast against known {known.shape}, got {mask.shape}")
-    if not isinstance(mask, jax.core.Tracer) and not bool(jnp.all((mask == 0) | (mask == 1))):
+    if not isinstance(mask, Tracer) and not bool(jnp.all((mask == 0) | (mask == 1))):
         raise ValueError(f"mask must hold only 0 and 1, got values from {mask.min()} to {mask.max()}")
-    if not isinstance(known, jax.core.Tracer) and not bool(jnp.all(jnp.isfinite(jnp.where(mask > 0, known, 0)))):
+    if not isinstance(known, Tracer) and not bool(jnp.all(jnp.isfinite(jnp.where(mask > 0, known, 0)))):
         raise ValueError("known must be finite wherever mask is 1, got NaN or infinity")
-    masks = jax.vmap(lambda mask: Mask(mask, known.shape[1:], jnp.zeros(())))(jnp.broadcast_to(mask, known.shape))
+    one_mask = lambda mask: Mask(mask=mask, shape=known.shape[1:], noise_std=jnp.zeros(()))
+    masks = jax.vmap(one_mask)(jnp.broadcast_to(mask, known.shape))
     measurement = Measurement(Stacked(masks), jnp.where(mask > 0, known, 0))
     drawn = sample(
         key,

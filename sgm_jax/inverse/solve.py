@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from sgm_jax.inverse.checks import check_finite, check_kind
@@ -140,7 +141,7 @@ def _check(measurement: Measurement, method: AbstractMethod, samples: int) -> No
     if y.shape[1:] != expected.shape or not len(y):
         raise ValueError(f"y must have the shape [b, {', '.join(map(str, expected.shape))}], got {y.shape}")
     check_kind(y, expected)
-    if isinstance(y, jax.core.Tracer) or isinstance(operator.noise_std, jax.core.Tracer):
+    if isinstance(y, Tracer) or isinstance(operator.noise_std, Tracer):
         return
     if not np.all(np.asarray(operator.noise_std) >= 0):
         raise ValueError(f"noise_std must be at least 0, got {operator.noise_std}")

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from sgm_jax.inverse.operator import AbstractLinear
@@ -28,7 +29,7 @@ def total_variation(
         algorithm 1; Sidky et al., Convex Optimization Problem Prototyping for Image Reconstruction in Computed
         Tomography with the Chambolle-Pock Algorithm, 2012.
     """
-    if not isinstance(weight, jax.core.Tracer) and not weight > 0:
+    if not isinstance(weight, Tracer) and not weight > 0:
         raise ValueError(f"weight must be above 0, got {weight}")
     y = operator.record(y)
     norm = operator_norm(operator)

@@ -42,6 +42,7 @@ from sgm_jax.modes.shared import examples as examples
 from sgm_jax.modes.shared import held_out_batch as held_out_batch
 from sgm_jax.modes.shared import is_image as is_image
 from sgm_jax.modes.shared import is_labelled as is_labelled
+from sgm_jax.modes.shared import is_restorable as is_restorable
 from sgm_jax.modes.shared import stream as stream
 from sgm_jax.modes.shared import write_json as write_json
 from sgm_jax.modes.training import train as train

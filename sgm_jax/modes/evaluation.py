@@ -18,6 +18,7 @@ from sgm_jax.naming import choose
 from sgm_jax.stored import checkpoint_steps, trained
 
 EXACT = 2000  # points at most for the exact Wasserstein distance
+NARROW = 64  # numbers in a point at most for the classifier of C2ST, whose layers are ten times as wide
 
 
 class Judge(NamedTuple):
@@ -47,9 +48,14 @@ def by_classifier(experiment: Experiment, workdir: pathlib.Path) -> Judge:
 def by_inception(experiment: Experiment, workdir: pathlib.Path) -> Judge:
     """Judge images in the features of Inception."""
     section = experiment.config.evaluation
+    count = section.count or experiment.config.sampling.count
+    try:
+        evaluation.plan(section.metrics, count)
+    except ValueError as error:
+        raise Unsuitable(str(error)) from error
     network = features.extractor(experiment)
     found = features.reference(experiment, workdir, network)
-    evaluation.plan(section.metrics, 2, reference=found)
+    evaluation.plan(section.metrics, count, reference=found)
 
     def measure(experiment: Experiment, params: Any, randomness: int) -> dict[str, Any]:
         return features.measure_samples(experiment, workdir, params, network, found, randomness)
@@ -58,18 +64,19 @@ def by_inception(experiment: Experiment, workdir: pathlib.Path) -> Judge:
 
 
 def by_points(experiment: Experiment, workdir: pathlib.Path) -> Judge:
-    """Judge vectors by distances between clouds of points, beside that of training from held-out data."""
-    if len(experiment.dataset.shape) != 1:
-        raise Unsuitable(f"evaluation.features 'points' needs vectors, got data of shape {experiment.dataset.shape}")
+    """Judge raw data as they are by distances between clouds of points, beside that of training from held-out data."""
+    size = int(np.prod(experiment.dataset.shape))
+    distances = {name: distance for name, distance in POINTS.items() if size <= NARROW or name != "c2st"}
     sources = [examples(experiment, split) for split in ("train", "test")]
 
     def measure(experiment: Experiment, params: Any, randomness: int) -> dict[str, Any]:
-        samples = _draw(experiment, workdir, params, randomness)
-        count = min(len(samples), *map(len, sources))
-        data, held_out = (np.asarray(datasets.gather(source, range(count))["x"]) for source in sources)
+        drawn = _draw(experiment, workdir, params, randomness)
+        count = min(len(drawn), *map(len, sources))
+        clouds = drawn[:count], *(datasets.gather(source, range(count))["x"] for source in sources)
+        samples, data, held_out = (np.asarray(cloud, np.float64).reshape(count, size) for cloud in clouds)
         figures = {"samples": count}
-        for name, distance in POINTS.items():
-            figures |= {name: distance(samples[:count], held_out), f"{name}_floor": distance(data, held_out)}
+        for name, distance in distances.items():
+            figures |= {name: distance(samples, held_out), f"{name}_floor": distance(data, held_out)}
         return figures
 
     return Judge("sliced_wasserstein", measure, save_figures)

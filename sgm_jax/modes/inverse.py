@@ -11,7 +11,7 @@ import numpy as np
 from sgm_jax import data as datasets
 from sgm_jax import evaluation, inverse, report
 from sgm_jax.experiment import Experiment
-from sgm_jax.modes.shared import INVERSE, Unsuitable, held_out_batch, is_image, stream, write_json
+from sgm_jax.modes.shared import INVERSE, Unsuitable, held_out_batch, is_restorable, stream, write_json
 from sgm_jax.stored import trained
 from sgm_jax.tasks import make_problem, measure, shown, with_singular_vectors
 
@@ -86,8 +86,11 @@ def compare(experiment: Experiment, original: np.ndarray, other: np.ndarray) -> 
 
 def invert(experiment: Experiment, workdir: pathlib.Path) -> int:
     """Restore images into `inverse.npz`, `inverse.json`, `inverse.png` and a page; returns the exit code."""
-    if not is_image(experiment):
-        raise Unsuitable(f"mode 'inverse' needs images, got data of shape {experiment.dataset.shape}")
+    if not is_restorable(experiment):
+        raise Unsuitable(
+            "mode 'inverse' needs images and data.transform 'affine', got data of shape "
+            f"{experiment.dataset.shape} and {experiment.config.data.transform!r}"
+        )
     result = restore(*trained(experiment, workdir))
     save_restored(result, workdir)
     page = report.write(

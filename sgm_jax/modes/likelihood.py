@@ -16,6 +16,7 @@ from sgm_jax.modes import records
 from sgm_jax.modes.shared import LIKELIHOOD, Unsuitable, available, dependencies, examples, stream, write_json
 from sgm_jax.progress import progress
 from sgm_jax.sampling import Angle
+from sgm_jax.shapes import PerExample
 from sgm_jax.stored import trained
 from sgm_jax.training.parallel import spread
 
@@ -49,18 +50,18 @@ def measure_likelihood(experiment: Experiment, workdir: pathlib.Path, params: An
     for draw, start in progress(parts[len(done) :], **look):
         # A last, smaller batch is filled up so that the compiled solver serves it too.
         index = np.minimum(np.arange(start, start + size), count - 1)
-        out = log_likelihood(experiment, params, datasets.gather(source, index), index, draw)
+        log_probability, out = log_likelihood(experiment, params, datasets.gather(source, index), index, draw)
         held = min(size, count - start)
-        record = {"log_prob": np.asarray(out.log_prob)[:held], "evaluations": int(out.nfe)}
+        record = {"log_probability": np.asarray(log_probability)[:held], "evaluations": int(out.nfe)}
         if out.standard_error is not None:
             record["standard_error"] = np.asarray(out.standard_error)[:held]
         done.append(records.append(path, record))
-    log_prob = np.concatenate([record["log_prob"] for record in done]).reshape(section.repeats, -1, count)
-    bound = jax.vmap(likelihood.importance_weighted)(jnp.asarray(log_prob))
+    log_probability = np.concatenate([record["log_probability"] for record in done])
+    log_probability = jnp.asarray(log_probability.reshape(section.repeats, -1, count))
+    nats = np.asarray(jax.vmap(likelihood.importance_weighted)(log_probability), np.float64)
     dimensions = int(np.prod(experiment.dataset.shape))
-    bits = np.asarray(jax.vmap(experiment.scaling.bits_per_dim, (0, None))(bound, dimensions), np.float64)
-    bits = bits.mean(axis=0)
-    return summarise(bits, float(bound.mean()), float(np.mean([record["evaluations"] for record in done]))) | {
+    bits = -nats.mean(axis=0) / (dimensions * np.log(2))
+    return summarise(bits, float(nats.mean()), float(np.mean([record["evaluations"] for record in done]))) | {
         "divergence_error": _root_mean_square(done, dimensions),
         "split": section.split,
         "repeats": section.repeats,
@@ -83,8 +84,8 @@ def summarise(bits: np.ndarray, nats: float, evaluations: float) -> dict[str, An
 
 def log_likelihood(
     experiment: Experiment, params: Any, batch: dict[str, np.ndarray], index: np.ndarray, draw: int
-) -> likelihood.Likelihood:
-    """Return the log-likelihoods of raw examples, dequantised for the `draw`-th time.
+) -> tuple[PerExample, likelihood.Likelihood]:
+    """Return the log-likelihoods of raw examples, dequantised for the `draw`-th time: in raw and in model units.
 
     They are split over the devices if these divide them.
 
@@ -100,7 +101,7 @@ def log_likelihood(
     keys = jax.vmap(lambda i: jax.random.split(jax.random.fold_in(key, i)))(jnp.asarray(index))
     keys, batch = spread((keys, jax.tree.map(jnp.asarray, batch)))
     x = jax.vmap(lambda key, raw: experiment.scaling.dequantise(key, raw[None])[0])(keys[:, 0], batch["x"])
-    return likelihood.log_likelihood(
+    out = likelihood.log_likelihood(
         keys[:, 1],
         experiment.sde,
         experiment.score_fn(params, experiment.labels(batch)),
@@ -110,6 +111,7 @@ def log_likelihood(
         rtol=section.rtol,
         atol=section.atol,
     )
+    return out.log_prob + experiment.scaling.log_volume(x), out
 
 
 def measured(experiment: Experiment, params: Any, count: int) -> dict[str, Any]:

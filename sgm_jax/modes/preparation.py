@@ -12,10 +12,9 @@ from ml_collections import ConfigDict
 
 from sgm_jax import data as datasets
 from sgm_jax import sizing
-from sgm_jax.components import data_options, load_data
+from sgm_jax.components import data_options, load_data, make_scaling
 from sgm_jax.modes.shared import write_json
 from sgm_jax.naming import choose
-from sgm_jax.scaling import Scaling
 
 SIZES = "sizing.json"
 LOOKED_AT = 2000  # examples whose scale and distances decide
@@ -64,7 +63,7 @@ def sizes(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
     if (workdir / SIZES).is_file():
         return json.loads((workdir / SIZES).read_text())
     dataset = load_data(config.data)
-    scaling = Scaling(dataset.levels, config.data.low, config.data.high)
+    scaling = make_scaling(config.data, dataset.levels)
     index = np.unique(np.linspace(0, len(dataset.train) - 1, min(len(dataset.train), LOOKED_AT)).astype(int))
     raw = jnp.asarray(datasets.gather(dataset.train, index)["x"])
     data = np.asarray(scaling.to_model(raw), np.float32)

@@ -50,14 +50,20 @@ def reproduce(experiment: Experiment, workdir: pathlib.Path) -> int:
         The exit code: 0 whether figures agree or not.
 
     Raises:
-        Unsuitable: if nothing is published, or a figure is unknown.
+        Unsuitable: if nothing is published, a figure is unknown, or there is no network.
     """
     published = {name: value for name, value in experiment.config.published.items() if value is not None}
     if not published:
         raise Unsuitable("mode 'reproduce' needs figures in config.published, got none")
     for name in published:
         choose("config.published", name, dict.fromkeys(FIGURES))
-    experiment, params = trained(experiment, workdir)
+    try:
+        experiment, params = trained(experiment, workdir)
+    except FileNotFoundError as error:
+        raise Unsuitable(
+            f"mode 'reproduce' needs a network: train it, or convert a published checkpoint by --mode=convert "
+            f"--source=PATH, in this workdir ({error})"
+        ) from error
     rows: list[Row] = []
     wanted = [name for name in published if name != BITS]
     if wanted:

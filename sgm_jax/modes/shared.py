@@ -13,6 +13,7 @@ import numpy as np
 from sgm_jax import data as datasets
 from sgm_jax.convert.description import describe
 from sgm_jax.experiment import Experiment
+from sgm_jax.scaling import Scaling
 from sgm_jax.training.checkpoint import to_json
 from sgm_jax.version import __version__
 
@@ -27,6 +28,11 @@ class Unsuitable(ValueError):
 def is_image(experiment: Experiment) -> bool:
     """Tell whether the data are images [h, w, c]."""
     return len(experiment.dataset.shape) == 3
+
+
+def is_restorable(experiment: Experiment) -> bool:
+    """Tell whether inverse problems can be posed: for images that the model's data are in proportion to."""
+    return is_image(experiment) and isinstance(experiment.scaling, Scaling)
 
 
 def is_labelled(experiment: Experiment) -> bool:

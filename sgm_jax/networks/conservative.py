@@ -1,5 +1,6 @@
 """A network that is the gradient of a scalar: the score of an energy."""
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -45,7 +46,7 @@ class Conservative(nn.Module):
         # Flax's own transformations take no module inside a module, so the inner one is made a pure function.
         network, variables = self.network.unbind()
         rngs = {"dropout": self.make_rng("dropout")} if self.has_rng("dropout") else None
-        apply = lambda y: network.apply(variables, noise_label, y, *given, rngs=rngs, **options)
+        apply: Callable[[Array], Any] = lambda y: network.apply(variables, noise_label, y, *given, rngs=rngs, **options)
         return jax.grad(lambda y: jnp.sum(_potential(y, apply(y))))(x)
 
 

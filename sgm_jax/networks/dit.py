@@ -260,6 +260,7 @@ class DiT(nn.Module):
             h = block(self.heads, self.mlp_ratio, self.positions, self.dropout, self.dtype, name=f"block_{i}")(
                 h, condition, deterministic
             )
-        h = modulate(h, *modulation(condition, self.width, 2, self.dtype), self.dtype)
+        shift, scale = modulation(condition, self.width, 2, self.dtype)
+        h = modulate(h, shift, scale, self.dtype)
         h = nn.Dense(x.shape[-1] * self.patch**2, kernel_init=nn.initializers.zeros, dtype=self.dtype, name="head")(h)
         return depth_to_space(h, self.patch)[:, : x.shape[1], : x.shape[2]].astype(jnp.float32)

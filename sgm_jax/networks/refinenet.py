@@ -260,7 +260,7 @@ def pool(x: Images, reduce: Callable) -> Images:
     return x
 
 
-def resize(x: Images, shape: tuple[int, int]) -> Float[Array, "b H W c"]:
+def resize(x: Images, shape: tuple[int, ...]) -> Float[Array, "b H W c"]:
     """Interpolate bilinearly to height and width `shape`, the corner pixels staying where they are."""
     if x.shape[1:3] == shape:
         return x

@@ -3,6 +3,8 @@
 Sizes that do not divide are first extended at their ends, so that halving rounds up.
 """
 
+import functools
+
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
@@ -57,7 +59,8 @@ def blur(
     for axis in (1, 2):
         x = pad_axis(x, axis, padding)
         end = x.shape[axis] - len(taps) + 1
-        x = sum(tap / sum(taps) * lax.slice_in_dim(x, j, j + end, stride, axis) for j, tap in enumerate(taps))
+        parts = [tap / sum(taps) * lax.slice_in_dim(x, j, j + end, stride, axis) for j, tap in enumerate(taps)]
+        x = functools.reduce(jnp.add, parts)
     return x
 
 

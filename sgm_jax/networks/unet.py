@@ -290,6 +290,6 @@ class UNet(nn.Module):
         return first * (last / first) ** (noise_label.astype(jnp.float32)[:, None, None, None] / (count - 1))
 
 
-def crop(h: Float[Array, "b h w c"], size: tuple[int, int]) -> Float[Array, "b H W c"]:
+def crop(h: Float[Array, "b h w c"], size: tuple[int, ...]) -> Float[Array, "b H W c"]:
     """Keep the first rows and columns."""
     return h[:, : size[0], : size[1]]

@@ -21,6 +21,7 @@ class Report:
         film_denoised: the denoised estimates at these states, alike.
         film_levels: noise level of each frame [frames], in data units.
         animation: states of many samples [frames, n, h, w, c], or of points [frames, n, 2].
+        animation_levels: noise level of each of its states [frames], in data units.
         interpolation: decoded walks between latent codes [rows, columns, h, w, c].
         inverse: `original`, `measured`, `mean`, `std` [k, ...], `restored` [k, draws, ...], and a `summary` of figures.
         curves: rows of the metrics.
@@ -41,6 +42,7 @@ class Report:
     film_denoised: Array | None = None
     film_levels: Array | None = None
     animation: Array | None = None
+    animation_levels: Array | None = None
     interpolation: Array | None = None
     inverse: dict[str, Any] | None = None
     curves: list[dict[str, Any]] | None = None

@@ -18,7 +18,9 @@ def write(directory: pathlib.Path, report: Report) -> pathlib.Path:
     directory.mkdir(parents=True, exist_ok=True)
     sections = [section(report, directory) for section in SECTIONS]
     sections = [(title, text, body) for title, text, body in filter(None, sections)]
-    style = importlib.resources.files("sgm_jax.report").joinpath("style.css").read_text()
+    style, player = (
+        importlib.resources.files("sgm_jax.report").joinpath(name).read_text() for name in ("style.css", "player.js")
+    )
     links = "".join(f'<a href="#{_anchor(title)}">{html.escape(title)}</a>' for title, _, _ in sections)
     body = "".join(
         f'<section id="{_anchor(title)}"><h2>{html.escape(title)}</h2><p>{text}</p>{content}</section>'
@@ -28,7 +30,8 @@ def write(directory: pathlib.Path, report: Report) -> pathlib.Path:
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" '
         f'content="width=device-width, initial-scale=1"><title>{html.escape(report.title)}</title>'
         f"<style>{style}</style></head><body><main><h1>{html.escape(report.title)}</h1>"
-        f"<p>{html.escape(_environment(report))}</p>{_tiles(report)}<nav>{links}</nav>{body}</main></body></html>\n"
+        f"<p>{html.escape(_environment(report))}</p>{_tiles(report)}<nav>{links}</nav>{body}</main>"
+        f"<script>{player}</script></body></html>\n"
     )
     path, temporary = directory / "index.html", directory / "index.html.tmp"
     temporary.write_text(page, encoding="utf-8")

@@ -11,14 +11,17 @@ from sgm_jax.report import charts, images
 from sgm_jax.report.contents import Array, Report
 
 WIDTH = 900  # pixels a picture is enlarged to at most
+SMALL = 420  # and a film
 
 
 def _picture(directory: pathlib.Path, name: str, content: bytes, alt: str, kind: str) -> str:
     """Save a picture beside the page and return the tag that holds it."""
     (directory / name).write_bytes(content)
-    form = "gif" if name.endswith(".gif") else "png"
-    data = base64.b64encode(content).decode()
-    return f'<img class="{kind}" alt="{html.escape(alt)}" src="data:image/{form};base64,{data}">'
+    return f'<img class="{kind}" alt="{html.escape(alt)}" src="{_source(content)}">'
+
+
+def _source(content: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
 
 
 def _grid(directory: pathlib.Path, name: str, pixels: Array, columns: int | None, alt: str, width: int = WIDTH) -> str:
@@ -51,7 +54,7 @@ def _samples(report: Report, directory: pathlib.Path):
         real = _grid(directory, "data.png", report.data, None, "real examples")
         body += f"<figure>{real}<figcaption>real, held out of training</figcaption></figure>"
         body = f'<div class="pair">{body}</div>'
-    return "Samples", "Every image on the left was drawn by the model from nothing but noise.", body
+    return "Samples", "Drawn by the model, each from nothing but noise, beside real ones.", body
 
 
 def _denoising(report: Report, directory: pathlib.Path):
@@ -78,11 +81,30 @@ def _animation(report: Report, directory: pathlib.Path):
     if report.animation is None:
         return None
     if report.animation.ndim == 3:
-        frames = charts.frames_of_points(report.animation)
+        frames, kind = charts.frames_of_points(report.animation), "chart"
     else:
-        frames = [images.enlarge(images.grid(frame), 420) for frame in images.as_bytes(report.animation)]
-    picture = _picture(directory, "animation.gif", images.animation(frames), "samples taking shape", "pixels")
-    return "Animation", "Samples taking shape.", picture
+        frames, kind = [images.grid(frame) for frame in images.as_bytes(report.animation)], "pixels"
+    (directory / "animation.gif").write_bytes(images.animation([images.enlarge(frame, SMALL) for frame in frames]))
+    count, levels = len(frames), report.animation_levels
+    labels = [f"frame {number} of {count}" for number in range(1, count + 1)]
+    if levels is not None:
+        labels = [f"{label}, noise level {s:.3g}" for label, s in zip(labels, levels, strict=True)]
+    text = (
+        "Samples taking shape. Move the slider, with the arrow keys too, or play the film (animation.gif is the same)."
+    )
+    return "Animation", text, _player([images.png(frame) for frame in frames], labels, "samples taking shape", kind)
+
+
+def _player(frames: list[bytes], labels: list[str], alt: str, kind: str) -> str:
+    """Return frames under a slider and a button, which `player.js` brings to life; without it the last one is shown."""
+    sources = [_source(frame) for frame in frames]
+    film = json.dumps({"frames": sources, "labels": labels}).replace("<", "\\u003c")
+    return (
+        f'<div class="player"><img class="{kind}" alt="{html.escape(alt)}" src="{sources[-1]}">'
+        '<div class="controls" hidden><button type="button">Play</button>'
+        f'<input type="range" min="0" max="{len(frames) - 1}" value="{len(frames) - 1}" aria-label="moment">'
+        f'<output>{html.escape(labels[-1])}</output></div><script type="application/json">{film}</script></div>'
+    )
 
 
 def _interpolation(report: Report, directory: pathlib.Path):
@@ -201,7 +223,7 @@ def _likelihood(report: Report, directory: pathlib.Path):
         (
             "log-likelihood",
             f"{r['nats_per_example']:.1f}",
-            "nats per example, of the dequantised data in the model's range",
+            "nats per example, of the dequantised data in raw units",
         ),
         ("held-out examples", f"{r['examples']}", "uniformly dequantised if they are integers"),
         ("evaluations", f"{r['evaluations']:.0f}", "of the network, each with its divergence"),

@@ -9,6 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array
 from numpy.typing import NDArray
 
@@ -197,7 +198,7 @@ def resolve_levels(
         schedule = (karras if schedule is None else schedule)(sde, steps)
     elif steps is not None and steps != len(schedule) - 1:
         raise ValueError(f"steps={steps} contradicts a schedule of {len(schedule) - 1} steps")
-    if isinstance(schedule, jax.core.Tracer):
+    if isinstance(schedule, Tracer):
         if adaptive:
             return schedule[jnp.array([0, -1])]
         return eqx.error_if(schedule, jnp.diff(schedule) >= 0, "schedule must be decreasing noise levels")

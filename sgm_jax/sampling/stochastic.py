@@ -12,10 +12,10 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from sgm_jax.sampling.corrector import Context
-from sgm_jax.shapes import Batch
+from sgm_jax.shapes import Batch, Level
 
 
-def step_levels(t0: Array, t1: Array, y: Batch, args: Context) -> tuple[Array, Array, Array]:
+def step_levels(t0: Level, t1: Level, y: Batch, args: Context) -> tuple[Array, Array, Array]:
     """Return the noise levels `s0`, `s1` of a step in the clock `s**2` and `h = log(s0 / s1)`, in the dtype of `y`.
 
     A step that ends at zero noise gets a large finite `h`, for which `exp(-h)` is as good as zero.
@@ -31,10 +31,10 @@ def step_levels(t0: Array, t1: Array, y: Batch, args: Context) -> tuple[Array, A
         )
     start, end = jnp.abs(t0), jnp.abs(t1)
     h = jnp.where(end > 0, 0.5 * jnp.log(start / jnp.where(end > 0, end, 1)), 80.0)
-    return tuple(value.astype(y.dtype) for value in (jnp.sqrt(start), jnp.sqrt(end), h))
+    return jnp.sqrt(start).astype(y.dtype), jnp.sqrt(end).astype(y.dtype), h.astype(y.dtype)
 
 
-def step_noise(terms, t0: Array, t1: Array) -> Batch:
+def step_noise(terms, t0: Level, t1: Level) -> Batch:
     """Return the standard Gaussian noise of a step [b, ...] from the terms' Brownian increment."""
     increment = terms.terms[1].contr(t0, t1)
     return increment / jnp.sqrt(t1 - t0).astype(increment.dtype)

@@ -123,7 +123,7 @@ def train(
         evaluate: held-out loss of a state.
         learning_rate: `step -> learning rate`, for the metrics.
         config: stored with every checkpoint.
-        widths: relative widths of the state's further averages, stored with them.
+        widths: relative widths of the first of the state's further averages, which are stored with them.
         safeguards: what training bears.
         watch: what the metrics are told of the run, and what else is recorded.
         checkpoints_in: folder or bucket for `checkpoints/` and `averages/` in place of `workdir`.
@@ -161,12 +161,15 @@ def train(
 
         # -------------------------------------------------------------- steps
         clock, pending, skipped, step_fn, once = Stopwatch(), [], 0, None, {}
+        # Steps run while the next batch is read: it is waited for only if they are done before it is there.
+        idle = lambda: not pending or pending[-1]["loss"].is_ready()
         for step in range(start, schedule.steps, program.steps):
-            with clock("input"):
+            with clock("input", idle):
                 batch = program.place([next(data) for _ in range(program.steps)])
             if step_fn is None:
                 with clock("compilation"):
                     step_fn, once["compile_seconds"], flops = compile_ahead(program.step, watch, state, batch)
+                bar.unpause()  # what compilation took tells nothing of the time to go
             state, metrics = step_fn(state, batch)
             pending.append(metrics)
             done = step + program.steps
@@ -216,7 +219,7 @@ def train(
             # ---------------------------------------------------------- checkpoint
             with clock("checkpoint"):
                 if due["snapshot"]:
-                    snapshots.save(done, state.profiles, widths)
+                    snapshots.save(done, state.profiles[: len(widths)], widths)
                 if due["checkpoint"]:
                     checkpoints.save(state, to_json(data.get_state()), config or {})
             if stopping:

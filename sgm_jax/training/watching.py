@@ -50,11 +50,12 @@ class Stopwatch:
         self._start, self._spent = time.perf_counter(), collections.Counter()
 
     @contextlib.contextmanager
-    def __call__(self, name: str):
-        """Count the block's time as spent on `name`."""
+    def __call__(self, name: str, counts: Callable[[], bool] = lambda: True):
+        """Count the block's time as spent on `name`, if it `counts`, as is asked when it is over."""
         start = time.perf_counter()
         yield
-        self._spent[name] += time.perf_counter() - start
+        if counts():
+            self._spent[name] += time.perf_counter() - start
 
     def read(self) -> tuple[float, dict[str, float]]:
         """Return the seconds since the last reading, and those of each name; starts anew."""

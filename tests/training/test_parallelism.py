@@ -13,6 +13,7 @@ import optax
 import pytest
 
 import sgm_jax as sgm
+from sgm_jax import data as datasets
 from sgm_jax import modes, training
 from sgm_jax.experiment import Experiment
 from sgm_jax.networks import MLP, UNet
@@ -169,6 +170,20 @@ def test_samples_on_all_devices_are_those_of_one(tmp_path):
     with experiment.config.unlocked():
         experiment.config.sampling.batch_size = 31
     np.testing.assert_allclose(eight, modes.draw(experiment, tmp_path, params, 62), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_likelihoods_on_all_devices_are_those_of_one(monkeypatch):
+    experiment = Experiment.from_config(get_config("smoke"))
+    params = jax.tree.map(lambda p: p + 0.01, experiment.init().params)
+    index = np.arange(16)
+    batch = datasets.gather(experiment.dataset.test, index)
+    eight = modes.likelihood.log_likelihood(experiment, params, batch, index, 0).log_prob
+    assert len(eight.sharding.device_set) == 8
+    monkeypatch.setattr(modes.likelihood, "spread", lambda tree: tree)
+    one = modes.likelihood.log_likelihood(experiment, params, batch, index, 0).log_prob
+    assert len(one.sharding.device_set) == 1
+    np.testing.assert_allclose(eight, one, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,12 @@
 import sys
+import time
 import types
 
 import pytest
-from test_training import run
+from test_training import Counter, run
 
 from sgm_jax import training
-from sgm_jax.training.watching import Watch, performance
+from sgm_jax.training.watching import Stopwatch, Watch, performance
 
 
 def test_rows_tell_rates_shares_memory_and_compilation_once(tmp_path):
@@ -17,6 +18,22 @@ def test_rows_tell_rates_shares_memory_and_compilation_once(tmp_path):
         assert 0 <= row["input_share"] <= 1 and 0 <= row["checkpoint_share"] <= 1
         assert 0.01 < row["peak_memory_gib"] < 100
         assert 0 < row["model_flops_utilisation"]
+
+
+def test_input_counts_only_where_it_is_waited_for(tmp_path):
+    clock = Stopwatch()
+    for busy in (True, False):
+        with clock("input", lambda: not busy):  # noqa: B023
+            time.sleep(0.02 if busy else 0.01)
+    assert 0.01 <= clock.read()[1]["input"] < 0.02
+
+    class Slow(Counter):
+        def __next__(self):
+            time.sleep(0.05)
+            return super().__next__()
+
+    run(tmp_path, 8, data=Slow())
+    assert training.read_metrics(tmp_path / "metrics.jsonl")[1]["input_share"] > 0.5
 
 
 def test_utilisation_is_work_over_what_could_be_done():

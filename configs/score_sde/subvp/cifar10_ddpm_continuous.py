@@ -19,4 +19,5 @@ def get_config(variant: str = "full") -> ConfigDict:
     config = common.cifar10()
     common.ddpm(config)
     common.subvp(config)
+    config.published.bits_per_dim = 3.05
     return finish(config, variant)

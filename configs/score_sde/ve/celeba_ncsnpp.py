@@ -19,4 +19,5 @@ def get_config(variant: str = "full") -> ConfigDict:
     config = common.celeba()
     common.ncsnpp(config)
     common.ve_levels(config, sigma_max=90.0, snr=0.17)
+    config.published.fid = 2.5
     return finish(config, variant)

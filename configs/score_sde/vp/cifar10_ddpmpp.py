@@ -19,4 +19,6 @@ def get_config(variant: str = "full") -> ConfigDict:
     config = common.cifar10()
     common.ddpmpp(config)
     common.vp_levels(config)
+    config.published.fid = 2.78
+    config.published.inception_score = 9.64
     return finish(config, variant)
