@@ -44,7 +44,7 @@ HELP = f"""usage: python launch.py [--config=FILE[:smoke]] [--workdir=FOLDER] [-
                evaluate    quality of samples (accuracy)        -> quality.json or evaluation.json (accuracy.json)
                reproduce   ours beside published figures        -> reproduction.json
                guidance    quality by the scale of guidance     -> guidance.json, guidance/index.html
-               export      the network as one file              -> model.safetensors
+               export      network and sampler, a file each     -> model.safetensors, sampler.jax_export
                convert     another project's checkpoint, --source=PATH [--format=NAME] [--source_config=JSON or name]
                            -> model.safetensors, where modes find a network if the workdir has no checkpoint
   --coordinator=HOST:PORT --num_processes=N --process_id=I [--heartbeat_timeout=SECONDS]

@@ -169,6 +169,7 @@ def get_config() -> ConfigDict:
     config.sampling.ema_width = placeholder(float)  # of an average chosen after training with train.posthoc
     config.sampling.count = 500
     config.sampling.batch_size = 100
+    config.sampling.platforms = ("cpu", "cuda", "tpu")  # of the sampler that --mode=export writes; () for none
 
     config.evaluation = ConfigDict()
     config.evaluation.features = "classifier"  # classifier (trained on the labels), inception, points (vectors as such)

@@ -61,6 +61,7 @@ _ROOMS = (
     "modes",
     "networks",
     "report",
+    "serving",
     "training",
 )
 
@@ -68,10 +69,12 @@ _ROOMS = (
 def __getattr__(name: str):
     if name == "pretrained":
         return importlib.import_module("sgm_jax.convert.shipped").pretrained
+    if name == "Sampler":
+        return importlib.import_module("sgm_jax.serving").Sampler
     if name in _ROOMS:
         return importlib.import_module(f"sgm_jax.{name}")
     raise AttributeError(f"module 'sgm_jax' has no attribute {name!r}")
 
 
 def __dir__():
-    return [*globals(), *_ROOMS, "pretrained"]
+    return [*globals(), *_ROOMS, "Sampler", "pretrained"]

@@ -1,4 +1,4 @@
-"""Networks in the folder of a run: found, converted from other projects, exported."""
+"""Networks in the folder of a run: found, or converted from other projects."""
 
 import pathlib
 from typing import Any
@@ -99,11 +99,4 @@ def convert(source: str, format: str | None, config: str | None, workdir: pathli
             )
     load(source, format, config).save(workdir / FILE)
     print(f"{source} converted to {workdir / FILE}")
-    return 0
-
-
-def export(experiment: Experiment, workdir: pathlib.Path) -> int:
-    """Write the averaged parameters, with all that is needed to use them, as `model.safetensors`."""
-    Pretrained.from_experiment(*trained(experiment, workdir)).save(workdir / FILE)
-    print(f"network in {workdir / FILE}")
     return 0

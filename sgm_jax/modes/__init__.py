@@ -2,6 +2,7 @@
 
 from sgm_jax.modes.evaluation import evaluate as evaluate
 from sgm_jax.modes.evaluation import measure_statistics as measure_statistics
+from sgm_jax.modes.exporting import export as export
 from sgm_jax.modes.inverse import invert as invert
 from sgm_jax.modes.inverse import restore as restore
 from sgm_jax.modes.inverse import save_restored as save_restored
@@ -44,7 +45,6 @@ from sgm_jax.modes.shared import stream as stream
 from sgm_jax.modes.shared import write_json as write_json
 from sgm_jax.modes.training import train as train
 from sgm_jax.modes.training import train_to_end as train_to_end
-from sgm_jax.stored import export
 
 MODES = {
     "suggest": suggest,
