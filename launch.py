@@ -106,7 +106,7 @@ def main(argv: list[str]) -> int:
     if count > 1 and mode != "train":
         return fail(f"--mode on several hosts must be 'train', got {mode!r} on {count}; other modes take one host")
 
-    from sgm_jax import components, guides, modes, planning, run, stored
+    from sgm_jax import components, guides, modes, planning, run, stored, teachers
     from sgm_jax.fitted import FitMismatch
     from sgm_jax.naming import choose
     from sgm_jax.training import CheckpointMismatch, TrainingDiverged
@@ -135,6 +135,8 @@ def main(argv: list[str]) -> int:
         else:
             experiment = kind.from_config(config) if network is None else kind.from_config(config, network)
             experiment = guides.attach(experiment)
+        if mode in ("run", "train", "plan"):
+            experiment = teachers.attach(experiment)
     except (ValueError, OSError) as error:
         return fail(str(error))
     try:

@@ -128,6 +128,11 @@ def get_config() -> ConfigDict:
     config.train.trace = ()  # first and last step to trace with the profiler
     config.train.tensorboard = False  # metrics for TensorBoard too
 
+    config.distillation = ConfigDict()  # of objectives that learn from another trained model: docs/few_step.md
+    config.distillation.teacher = placeholder(str)  # folder of it, or the name of a network of the library's own
+    config.distillation.start = "teacher"  # what parameters training starts from: teacher, random
+    config.distillation.guidance = 1.0  # the teacher's classifier-free scale
+
     config.parallel = ConfigDict()
     config.parallel.mode = "jit"  # jit (over a mesh), pmap (replicated)
     config.parallel.data = -1  # devices along each axis of the mesh; -1 for all that remain

@@ -58,8 +58,8 @@ def classifier_free_paired(score_fn: ScoreFn, scale: Level) -> PairedClassifierF
     """Make the score function of `classifier_free` [b, ...] with both its scores in one evaluation.
 
     Args:
-        score_fn: `score_fn(t, x)` of a batch twice as long [2 b, ...]: given the condition in its first half, without it
-            in its second.
+        score_fn: `score_fn(t, x)` of a batch twice as long [2 b, ...]: given the condition in its first half, without
+            it in its second.
         scale: as in `classifier_free`.
     """
     return PairedClassifierFree(score_fn, jnp.asarray(scale, jnp.result_type(float)))

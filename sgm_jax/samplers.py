@@ -51,6 +51,7 @@ SOLVERS = {
     "annealed_langevin": annealed_langevin,
     "bosh3": diffrax.Bosh3,
     "churn": lambda steps, s_churn=40.0, s_noise=1.003: sampling.Churn(steps + 1, s_churn, s_noise=s_noise),
+    "consistency": sampling.Consistency,
     "ddim": diffrax.Euler,
     "deis": lambda order=3: ExponentialAdams(order),
     "dopri5": diffrax.Dopri5,

@@ -18,7 +18,7 @@ from sgm_jax.convert import Pretrained
 from sgm_jax.naming import choose
 from sgm_jax.sampling import AbstractProcess, ProbabilityFlow, sample
 from sgm_jax.scaling import Scaling
-from sgm_jax.shapes import Batch, PRNGKey, PRNGKeys, per_example_keys
+from sgm_jax.shapes import PRNGKey, PRNGKeys, per_example_keys
 
 FILE = "sampler.jax_export"
 PLATFORMS = ("cpu", "cuda", "tpu")

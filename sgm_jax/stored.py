@@ -1,8 +1,11 @@
-"""Networks in the folder of a run: found, or converted from other projects."""
+"""Networks in the folder of a run: found, or converted from other projects; and whole models of other runs."""
 
+import json
 import pathlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +13,7 @@ from ml_collections import ConfigDict
 
 from sgm_jax.convert import Pretrained, load
 from sgm_jax.convert.pretrained import FILE
-from sgm_jax.convert.shipped import pretrained
+from sgm_jax.convert.shipped import names, pretrained
 from sgm_jax.experiment import Experiment
 from sgm_jax.training import Checkpoints, Snapshots
 
@@ -62,6 +65,70 @@ def _parameters(experiment: Experiment, workdir: pathlib.Path, step: int | None,
             params = checkpoints.restore(shapes, step, config=experiment.config.to_dict())[0].ema_params
     # Free to go wherever the data are.
     return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), params)
+
+
+def model(
+    field: str,
+    like: Experiment,
+    kind_of: Callable[[ConfigDict], type[Experiment]],
+    shared: Sequence[str] = ("SDE", "shape of data", "scaling of data", "number of classes"),
+) -> tuple[Experiment, Any]:
+    """Return another trained model and its network's parameters.
+
+    Args:
+        field: the field of the config that names it, such as "sampling.guide": the folder of a run, or one with
+            `model.safetensors`, or a network that comes with the library.
+        like: the experiment it is for. What a stored network does not say is taken from its config.
+        kind_of: the kind of experiment that a config is of.
+        shared: what the two must have in common, names in `described`.
+
+    Raises:
+        ValueError: if there is no such model, or it differs in what must be shared.
+        FileNotFoundError: if it is not trained.
+    """
+    section, _, name = field.partition(".")
+    given = like.config[section][name]
+    folder = pathlib.Path(given)
+    config = _config_of(field, given, folder, like)
+    kind, network = kind_of(config), find(config, folder)
+    other, params = trained(kind.from_config(config) if network is None else kind.from_config(config, network), folder)
+    theirs, ours = described(other), described(like)
+    for what in shared:
+        if not eqx.tree_equal(theirs[what], ours[what]):
+            raise ValueError(f"{field} must have the model's {what} {ours[what]}, got {theirs[what]} in {given!r}")
+    return other, params
+
+
+def described(experiment: Experiment) -> dict[str, Any]:
+    """Return what a model and another that helps it may have to share."""
+    return {
+        "SDE": experiment.sde,
+        "shape of data": experiment.dataset.shape,
+        "scaling of data": experiment.scaling,
+        "number of classes": experiment.num_classes or experiment.dataset.num_classes,
+    }
+
+
+def _config_of(field: str, given: str, folder: pathlib.Path, like: Experiment) -> ConfigDict:
+    """Return the config that a model was trained with; for a stored network that of the experiment it is for."""
+    if (folder / "config.json").is_file():
+        config = ConfigDict(json.loads((folder / "config.json").read_text(), object_hook=_with_tuples))
+    elif (folder / FILE).is_file() or given in names():
+        config = like.config.copy_and_resolve_references()
+        config.objective = "score"
+        config.pretrained = None if (folder / FILE).is_file() else given
+    else:
+        raise ValueError(
+            f"{field} must be the folder of a trained model, or one of {', '.join(names())}, got {given!r}"
+        )
+    # How that model itself would be sampled does not matter.
+    unguided = {"label": None, "guidance": 1.0, "classifier": None, "guide": None, "guidance_interval": None}
+    config.sampling = {**like.config.sampling, **config.sampling, **unguided}
+    return config
+
+
+def _with_tuples(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
 
 
 def checkpoint_store(config: ConfigDict, workdir: pathlib.Path) -> str | pathlib.Path:

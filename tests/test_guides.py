@@ -55,7 +55,10 @@ def test_a_worse_model_is_moved_away_from_within_the_interval(config, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
-        ({"sampling.guide": "nowhere"}, "sampling.guide must be the folder of a trained model, got 'nowhere'"),
+        (
+            {"sampling.guide": "nowhere"},
+            "sampling.guide must be the folder of a trained model, or one of mnist, got 'nowhere'",
+        ),
         ({"sampling.classifier": "model"}, "must be the folder of a classifier, got 'model' of 'score'"),
         ({"sampling.classifier": "model", "sampling.guide": "model"}, "exclude each other, got 'model' and 'model'"),
         ({"sampling.classifier": "model", "sampling.label": None}, "needs a sampling.label, got 'model'"),

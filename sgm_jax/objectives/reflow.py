@@ -25,9 +25,9 @@ def reflow_pairs(
 ) -> tuple[Batch, Batch]:
     """Draw samples [b, ...] of a flow, and for each the noise that leads straight to where the flow came from.
 
-    A flow that starts at `x_S` in canonical coordinates and ends at the sample `x0` gives the noise `(x_S - x0) / S`: on
-    the line `x0 + s noise` between the two lie all states of the new flow, so a single Euler step takes it to its end.
-    As this holds in canonical coordinates, the flows may be of any two SDEs that have the level `S`.
+    A flow that starts at `x_S` in canonical coordinates and ends at the sample `x0` gives the noise `(x_S - x0) / S`:
+    on the line `x0 + s noise` between the two lie all states of the new flow, so a single Euler step takes it to its
+    end. As this holds in canonical coordinates, the flows may be of any two SDEs that have the level `S`.
 
     Args:
         key: one PRNG key, or one an example [b].

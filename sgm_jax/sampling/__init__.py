@@ -4,6 +4,7 @@ from sgm_jax.sampling.abstract import AbstractFlowSolver, AbstractNoiseSolver
 from sgm_jax.sampling.ancestral import Ancestral
 from sgm_jax.sampling.charts import AbstractChart, Angle, Hyperbolic, NoiseLevel, OwnTime
 from sgm_jax.sampling.churn import Churn
+from sgm_jax.sampling.consistency import Consistency
 from sgm_jax.sampling.corrector import (
     Context,
     Langevin,
@@ -69,6 +70,7 @@ __all__ = [
     "Ancestral",
     "Angle",
     "Churn",
+    "Consistency",
     "Context",
     "DPMSolver2",
     "DPMSolver3",
