@@ -78,7 +78,7 @@ def get_config() -> ConfigDict:
     config.matching.step = placeholder(float)  # of finite_difference, in data units
 
     config.weighting = ConfigDict()
-    config.weighting.name = "noise"  # noise, likelihood, edm, min_snr
+    config.weighting.name = "noise"  # noise, likelihood, edm, min_snr, flow, truncated_snr, snr_plus_one
     config.weighting.sigma_data = placeholder(float)
     config.weighting.gamma = placeholder(float)
 
@@ -132,6 +132,9 @@ def get_config() -> ConfigDict:
     config.distillation.teacher = placeholder(str)  # folder of it, or the name of a network of the library's own
     config.distillation.start = "teacher"  # what parameters training starts from: teacher, random
     config.distillation.guidance = 1.0  # the teacher's classifier-free scale
+    config.distillation.rounds = 4  # of progressive_distillation, each of which halves the number of steps
+    config.distillation.steps = 24  # of the teacher's sampler, DPM-Solver++, in pairs for reflow
+    config.distillation.pairs = 0  # for reflow, made once into a file; 0 for new ones in every step
 
     config.parallel = ConfigDict()
     config.parallel.mode = "jit"  # jit (over a mesh), pmap (replicated)
@@ -172,6 +175,7 @@ def get_config() -> ConfigDict:
     config.sampling.guidance_interval = placeholder(tuple)  # noise levels (low, high) of guidance, None for all
     config.sampling.guidance_scales = (0.0, 1.0, 1.3, 2.0, 4.0)  # that --mode=guidance compares
     config.sampling.ema_width = placeholder(float)  # of an average chosen after training with train.posthoc
+    config.sampling.checkpoint = placeholder(int)  # step of the checkpoint to use, the newest unless given
     config.sampling.count = 500
     config.sampling.batch_size = 100
     config.sampling.platforms = ("cpu", "cuda", "tpu")  # of the sampler that --mode=export writes; () for none

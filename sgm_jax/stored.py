@@ -24,7 +24,7 @@ def parameters(experiment: Experiment, workdir: pathlib.Path, step: int | None =
     Args:
         experiment: what was trained.
         workdir: the run's folder.
-        step: of the checkpoint, the newest unless given.
+        step: of the checkpoint; `sampling.checkpoint` unless given, or the newest.
     """
     return _parameters(experiment, workdir, step, find(experiment.config, workdir))
 
@@ -51,7 +51,8 @@ def trained(experiment: Experiment, workdir: pathlib.Path, step: int | None = No
 
 
 def _parameters(experiment: Experiment, workdir: pathlib.Path, step: int | None, network: Pretrained | None) -> Any:
-    width = experiment.config.sampling.ema_width
+    section = experiment.config.sampling
+    width, step = section.ema_width, section.checkpoint if step is None else step
     if network is not None:
         if width is not None:
             raise ValueError(f"sampling.ema_width needs a training run's folder, got {width} for a stored network")

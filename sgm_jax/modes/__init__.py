@@ -32,6 +32,7 @@ from sgm_jax.modes.shared import HELD_OUT as HELD_OUT
 from sgm_jax.modes.shared import INVERSE as INVERSE
 from sgm_jax.modes.shared import LATENTS as LATENTS
 from sgm_jax.modes.shared import LIKELIHOOD as LIKELIHOOD
+from sgm_jax.modes.shared import PAIRS as PAIRS
 from sgm_jax.modes.shared import SAMPLES as SAMPLES
 from sgm_jax.modes.shared import TRAINING_DATA as TRAINING_DATA
 from sgm_jax.modes.shared import Unsuitable as Unsuitable

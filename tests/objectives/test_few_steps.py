@@ -35,7 +35,7 @@ def slope_of_two_steps(s0, s1, s2):
     return (grow(s0, s1) * grow(s1, s2) - 1) / (s2 - s0)
 
 
-@pytest.mark.parametrize("name", ["vp", "ve", "rectified_flow"])
+@pytest.mark.parametrize("name", ["vp", "rectified_flow"])
 def test_one_step_of_the_target_is_two_of_the_teacher(name):
     sde, x = SDES[name], 4 * jax.random.normal(jax.random.key(0), (5, 3))
     noise_fn = as_noise(sde, DATA.score_fn(sde))
@@ -90,7 +90,8 @@ def test_reflow_of_gaussian_data_is_one_step():
     process = sgm.ProbabilityFlow(teacher, DATA.score_fn(teacher))
     x0, noise = reflow_pairs(key, process, shape, schedule=sgm.karras(teacher, 80, s_min=0.01, s_max=TOP))
     shrink = DATA.std / jnp.hypot(DATA.std, TOP)
-    np.testing.assert_allclose(x0, DATA.mean + shrink * (x0 + TOP * noise - DATA.mean), atol=2e-3)
+    coupled = DATA.mean + shrink * (x0 + TOP * noise - DATA.mean)
+    np.testing.assert_allclose(x0, coupled, atol=4e-3)
 
     rate = (1 - shrink) / TOP
     student = sgm.RectifiedFlow(t_max=TOP / (1 + TOP))
@@ -100,4 +101,4 @@ def test_reflow_of_gaussian_data_is_one_step():
     options = dict(solver=diffrax.Euler(), schedule=np.array([TOP, 0.0]), final="none")
     one = sgm.sample(key, sgm.ProbabilityFlow(student, straight), shape, **options)
     assert int(one.nfe) == 1
-    np.testing.assert_allclose(one.x, x0, atol=2e-3)
+    np.testing.assert_allclose(one.x, coupled, atol=2e-5)
