@@ -4,8 +4,8 @@
     python launch.py --config=configs/progressive.py --mode=evaluate --config.sampling.checkpoint=800     two steps
 
 The teacher takes 32 steps of DDIM, guided; five rounds of 200 steps of training halve them to one. The checkpoints of
-400, 600, 800 and 1000 are the students of eight, four, two and one steps. docs/few_step.md has what they reach. `:smoke`
-is a short version.
+400, 600, 800 and 1000 are the students of eight, four, two and one steps; docs/few_step.md has what they reach.
+`:smoke` is a short version.
 
 References:
     Salimans and Ho, Progressive Distillation for Fast Sampling of Diffusion Models, 2022.

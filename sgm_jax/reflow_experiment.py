@@ -17,7 +17,6 @@ from jaxtyping import Array, Float, Int
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from sgm_jax import data as datasets
 from sgm_jax import modes, objectives
 from sgm_jax.components import REDUCTIONS, load_data
 from sgm_jax.convert import Pretrained
@@ -48,10 +47,10 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.x)
 
-    def __getitem__(self, index: int) -> datasets.Example:
+    def __getitem__(self, index: int) -> dict[str, Any]:
         return self.take(index)
 
-    def take(self, index: Any) -> datasets.Example:
+    def take(self, index: Any) -> dict[str, Any]:
         """Return one example, or a batch for an array of indices."""
         pair = {"x": self.x[index], "noise": self.noise[index]}
         return pair if self.label is None else pair | {"label": self.label[index]}
