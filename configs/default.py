@@ -223,8 +223,8 @@ def get_config() -> ConfigDict:
     # colorize, compressed_sensing, ct, deblur, high_dynamic_range, inpaint, jpeg, mri, phase_retrieval,
     # super_resolution
     config.inverse.task = "inpaint"
-    # annealed_langevin, consistency, ddnm, ddnm_plus, ddrm, diffpir, dps, mcg, moment_matching, pigdm, projection, repaint,
-    # replacement, twisted
+    # annealed_langevin, consistency, ddnm, ddnm_plus, ddrm, diffpir, dps, mcg, moment_matching, pigdm, projection,
+    # repaint, replacement, twisted
     config.inverse.method = "replacement"
     config.inverse.noise_std = 0.0  # of the measurement, in its units
     config.inverse.input = placeholder(str)  # folder of images of one's own, in place of held-out ones

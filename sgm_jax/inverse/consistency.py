@@ -5,7 +5,7 @@ from typing import ClassVar
 import diffrax
 from jaxtyping import Array
 
-from sgm_jax.inverse.measurement import explain
+from sgm_jax.inverse.measurement import Measurement, explain
 from sgm_jax.inverse.method import AbstractRefined
 from sgm_jax.inverse.operator import AbstractLinear
 from sgm_jax.sampling import Consistency, karras, then_zero
@@ -29,9 +29,9 @@ class ConsistencyEditing(AbstractRefined):
     final: ClassVar[str] = "none"
 
     def refine(self, operator: AbstractLinear, y: Array, s: Array, denoised: Array) -> Array:
-        return explain(operator, y, denoised)
+        return denoised + operator.pseudo_inverse(y - operator.forward(denoised))
 
-    def solver(self, measurement) -> diffrax.AbstractSolver:
+    def solver(self, measurement: Measurement) -> diffrax.AbstractSolver:
         return Consistency()
 
     def finish(self, operator: AbstractLinear, y: Array, x: Array) -> Array:
