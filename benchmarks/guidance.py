@@ -1,7 +1,7 @@
 """Classifier-free guidance in two evaluations of the network or in one: `python benchmarks/guidance.py`.
 
-Milliseconds of ten guided steps of the network that comes with the library, the two in turns, and their ratio; the median
-of the rounds.
+Milliseconds of ten guided steps of the network that comes with the library, the two in turns, and their ratio; the
+median of the rounds.
 """
 
 import argparse
