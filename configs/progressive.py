@@ -1,10 +1,10 @@
 """Digits in one to eight steps by progressive distillation of the network that comes with the library.
 
     python launch.py --config=configs/progressive.py
-    python launch.py --config=configs/progressive.py --mode=evaluate --config.sampling.checkpoint=800     two steps
+    python launch.py --config=configs/progressive.py --mode=evaluate --config.sampling.checkpoint=750     two steps
 
-The teacher takes 32 steps of DDIM, guided; five rounds of 200 steps of training halve them to one. The checkpoints of
-400, 600, 800 and 1000 are the students of eight, four, two and one steps; docs/few_step.md has what they reach.
+The teacher takes 16 steps of DDIM, guided; four rounds of 250 steps of training halve them to one. The checkpoints of
+250, 500, 750 and 1000 are the students of eight, four, two and one steps; docs/few_step.md has what they reach.
 `:smoke` is a short version.
 
 References:
@@ -24,7 +24,7 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.objective = "progressive_distillation"
     config.distillation.teacher = "mnist"
     config.distillation.guidance = 1.3
-    config.distillation.rounds = 5
+    config.distillation.rounds = 4
     config.network.channels = CHANNELS
     config.network.multipliers = (1, 2, 3)
     config.weighting = ConfigDict({"name": "truncated_snr"})
@@ -44,10 +44,10 @@ def get_config(variant: str = "full") -> ConfigDict:
     if variant == "full":
         config.train.batch_size = 32
         config.train.steps = 1000
-        config.train.eval_every = 100
+        config.train.eval_every = 125
         config.train.eval_examples = 100
-        config.train.checkpoint_every = 100
-        config.train.keep_every = 200
+        config.train.checkpoint_every = 125
+        config.train.keep_every = 250
     else:
         config.train.batch_size = 8
         config.train.eval_examples = 8
