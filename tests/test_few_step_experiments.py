@@ -50,6 +50,7 @@ def assert_equal(one, other):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_each_round_begins_with_the_averaged_student_of_the_last():
     experiment = taught(ProgressiveExperiment, toy())
     step, states = jax.jit(experiment.train_step()), [experiment.init()]
@@ -76,6 +77,7 @@ def test_each_round_begins_with_the_averaged_student_of_the_last():
     assert half[-1] == 0
 
 
+@pytest.mark.slow
 def test_pairs_of_a_killed_run_are_completed_and_are_the_flows(tmp_path):
     experiment = taught(ReflowExperiment, toy("reflow", pairs=6))
     source = with_pairs(experiment, tmp_path).dataset.train

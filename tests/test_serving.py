@@ -45,6 +45,7 @@ def test_samples_are_those_of_key_and_place_whatever_the_batch():
     np.testing.assert_array_equal(draw(per_example_keys(key, 7)[5:], 2), draw(key, 7)[5:])
 
 
+@pytest.mark.slow
 def test_one_program_serves_every_call_of_a_guided_sampler():
     pretrained, key, label = network(3), jax.random.key(5), jnp.array([2, 0, 1, 2, 1])
     process = chex.assert_max_traces(n=1)(lambda sde, score_fn: sgm.ProbabilityFlow(sde, score_fn))

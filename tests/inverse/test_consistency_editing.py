@@ -38,7 +38,8 @@ OPERATORS = {
 
 
 @pytest.mark.parametrize(
-    "name", ["inpainting", pytest.param("colourisation", marks=pytest.mark.slow), "super_resolution"]
+    "name",
+    ["inpainting", *(pytest.param(name, marks=pytest.mark.slow) for name in ("colourisation", "super_resolution"))],
 )
 def test_independent_pixels_are_drawn_from_their_posterior(name):
     """What is measured is kept, and what is not, in any orthogonal transform, is as before."""
@@ -64,6 +65,7 @@ def test_independent_pixels_are_drawn_from_their_posterior(name):
     np.testing.assert_allclose(np.std(coefficients - expected), STD, rtol=4 / count**0.5)
 
 
+@pytest.mark.slow
 def test_pixels_that_are_alike_become_what_one_part_is():
     operator = OPERATORS["inpainting"]
     y = operator.measure(jax.random.key(1), jnp.full(SHAPE, 0.7))[None]
@@ -80,6 +82,7 @@ def test_pixels_that_are_alike_become_what_one_part_is():
     np.testing.assert_allclose(out.x, 0.7, atol=0.03)
 
 
+@pytest.mark.slow
 def test_codes_between_two_samples_lead_from_one_to_the_other():
     """In one step, along the great circle: the consistency function of what the codes are scaled to."""
     z0, z1 = jax.random.normal(jax.random.key(4), (2, 5, *SHAPE))

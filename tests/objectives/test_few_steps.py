@@ -47,7 +47,7 @@ def test_one_step_of_the_target_is_two_of_the_teacher(name):
         np.testing.assert_allclose(x + (s2 - s0) * noise, end, atol=1e-6 * float(jnp.abs(x).max()))
 
 
-@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("stride", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_student_of_progressive_distillation_in_closed_form(stride):
     """Its loss vanishes at every level that it is asked at, and no other slope's does."""
     sde, x0 = sgm.VP(), DATA.sample(jax.random.key(0), 64)
@@ -84,6 +84,7 @@ def test_weightings_are_those_of_the_papers():
     np.testing.assert_allclose(objectives.flow_weighting(flow, t), 1 / flow.alpha(t) ** 2, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_reflow_of_gaussian_data_is_one_step():
     """The pairs lie on the known linear coupling, the exact student's loss vanishes, one Euler step is exact."""
     teacher, key, shape = sgm.VP(), jax.random.key(2), (64, 3)
@@ -101,4 +102,4 @@ def test_reflow_of_gaussian_data_is_one_step():
     options = dict(solver=diffrax.Euler(), schedule=np.array([TOP, 0.0]), final="none")
     one = sgm.sample(key, sgm.ProbabilityFlow(student, straight), shape, **options)
     assert int(one.nfe) == 1
-    np.testing.assert_allclose(one.x, coupled, atol=2e-5)
+    np.testing.assert_allclose(one.x, coupled, atol=1e-4)
