@@ -1,8 +1,8 @@
 """Fréchet distances of digits drawn in one to eight steps: `python benchmarks/few_steps.py`.
 
 After `python launch.py --config=configs/progressive.py` and `python launch.py --config=configs/reflow.py`. Beside the
-students stands their teacher, the network that comes with the library, in as many steps of DDIM, guided. 500 samples, 50
-of each class, in the features that `--mode=evaluate` judges by.
+students stands their teacher, the network that comes with the library, in as many steps of DDIM, guided. 500 samples,
+50 of each class, in the features that `--mode=evaluate` judges by.
 """
 
 import argparse
