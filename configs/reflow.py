@@ -3,9 +3,9 @@
     python launch.py --config=configs/reflow.py
     python launch.py --config=configs/reflow.py --mode=evaluate --config.sampling.steps=1
 
-3,000 pairs of noise and digit, joined by the teacher's guided flow, are made once into the run's folder; a straight flow
-between them is trained from the teacher's parameters, along the lines `(1 - t) x0 + t noise`. docs/few_step.md has what
-it reaches. `:smoke` is a short version.
+3,000 pairs of noise and digit, joined by the teacher's guided flow, are made once into the run's folder; a straight
+flow between them is trained from the teacher's parameters, along the lines `(1 - t) x0 + t noise`. docs/few_step.md has
+what it reaches. `:smoke` is a short version.
 
 References:
     Liu et al., Flow Straight and Fast: Learning to Generate and Transfer Data with Rectified Flow, 2022.
