@@ -1,10 +1,10 @@
 """Digits in one to eight steps by progressive distillation of the network that comes with the library.
 
     python launch.py --config=configs/progressive.py
-    python launch.py --config=configs/progressive.py --mode=evaluate --config.sampling.checkpoint=750     two steps
+    python launch.py --config=configs/progressive.py --mode=evaluate --config.sampling.checkpoint=450     two steps
 
-The teacher takes 16 steps of DDIM, guided; four rounds of 250 steps of training halve them to one. The checkpoints of
-250, 500, 750 and 1000 are the students of eight, four, two and one steps; docs/few_step.md has what they reach.
+The teacher takes 16 steps of DDIM, guided; four rounds of 150 steps of training halve them to one. The checkpoints of
+150, 300, 450 and 600 are the students of eight, four, two and one steps; docs/few_step.md has what they reach.
 `:smoke` is a short version.
 
 References:
@@ -43,11 +43,10 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.sampling.guidance = 1.0  # the student has learnt the teacher's
     if variant == "full":
         config.train.batch_size = 32
-        config.train.steps = 1000
-        config.train.eval_every = 125
-        config.train.eval_examples = 100
-        config.train.checkpoint_every = 125
-        config.train.keep_every = 250
+        config.train.steps = 600
+        config.train.eval_every = 0  # losses of two rounds do not compare
+        config.train.checkpoint_every = 75
+        config.train.keep_every = 150
     else:
         config.train.batch_size = 8
         config.train.eval_examples = 8

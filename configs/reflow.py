@@ -45,7 +45,7 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.sampling.guidance = 1.0
     if variant == "full":
         config.train.batch_size = 32
-        config.train.steps = 800
+        config.train.steps = 600
         config.train.eval_every = 0  # held-out pairs would cost the teacher's steps
         config.train.checkpoint_every = 100
     else:
