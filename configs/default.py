@@ -13,7 +13,8 @@ def get_config() -> ConfigDict:
     config.seed = 0
     config.compilation_cache = True  # compiled programs are kept in the workdir
     config.sizing = "none"  # data: fields that are None are sized to the data and the machine (configs/images.py)
-    config.objective = "score"  # score, density, maximum_likelihood, vdm, classifier (see configs/)
+    # score, classifier, consistency, density, maximum_likelihood, progressive_distillation, reflow, vdm (see configs/)
+    config.objective = "score"
 
     config.data = ConfigDict()
     config.data.name = "mnist"  # see docs/data.md for the names and their options
@@ -64,9 +65,11 @@ def get_config() -> ConfigDict:
     config.network.num_classes = placeholder(int)  # of a class-conditional model; the data need labels
 
     config.prediction = ConfigDict()
-    # score, level_score, sigma_score, scaled_score, noise, step_noise, gamma_noise, denoised, velocity, flow, edm
+    # score, level_score, sigma_score, scaled_score, noise, step_noise, gamma_noise, denoised, velocity, flow, edm,
+    # consistency
     config.prediction.name = "noise"
     config.prediction.sigma_data = placeholder(float)
+    config.prediction.s_min = placeholder(float)  # of consistency, the SDE's smallest noise level
     config.prediction.sigma_begin = placeholder(float)  # of level_score, the network's noise levels
     config.prediction.sigma_end = placeholder(float)
     config.prediction.levels = placeholder(int)  # and of step_noise
@@ -83,7 +86,9 @@ def get_config() -> ConfigDict:
     config.weighting.gamma = placeholder(float)
 
     config.times = ConfigDict()
-    config.times.name = "uniform"  # uniform, log_normal, log_uniform (importance sampling for likelihood), levels
+    config.times.name = (
+        "uniform"  # uniform, log_normal, truncated_log_normal, log_uniform (for likelihood), karras, levels
+    )
     config.times.quantiles = "stratified"  # stratified, independent
     config.times.mean = placeholder(float)
     config.times.std = placeholder(float)
@@ -135,6 +140,21 @@ def get_config() -> ConfigDict:
     config.distillation.rounds = 4  # of progressive_distillation, each of which halves the number of steps
     config.distillation.steps = 24  # of the teacher's sampler, DPM-Solver++, in pairs for reflow
     config.distillation.pairs = 0  # for reflow, made once into a file; 0 for new ones in every step
+
+    config.consistency = ConfigDict()  # of objective consistency: docs/few_step.md
+    # distillation, training, continuous_distillation, continuous_training
+    config.consistency.name = "distillation"
+    config.consistency.levels = placeholder(str)  # how many noise levels there are: fixed, progressive, doubling
+    config.consistency.first = placeholder(int)  # of them, at the start of progressive and doubling
+    config.consistency.last = placeholder(int)  # and at the end
+    config.consistency.rho = placeholder(float)  # of their schedule
+    config.consistency.distance = placeholder(str)  # l1, l2, pseudo_huber
+    config.consistency.weighting = placeholder(str)  # of a pair of levels: uniform, inverse_gap
+    config.consistency.teacher_step = placeholder(str)  # euler, heun
+    config.consistency.target = placeholder(str)  # parameters compared with: student, average, progressive
+    config.consistency.target_rate = placeholder(float)  # decay of the average, of progressive at the start
+    config.consistency.data_scale = placeholder(float)  # of the continuous ones, the data's standard deviation
+    config.consistency.warmup = placeholder(int)  # and the steps within which their tangent grows to all it is
 
     config.parallel = ConfigDict()
     config.parallel.mode = "jit"  # jit (over a mesh), pmap (replicated)

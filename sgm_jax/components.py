@@ -148,9 +148,11 @@ def level_times(quantiles: Callable, levels: int = 1000, schedule: str = "unifor
 
 
 TIMES = {
+    "karras": objectives.KarrasTimes,
     "levels": level_times,
     "log_normal": objectives.LogNormalTimes,
     "log_uniform": objectives.LogUniformTimes,
+    "truncated_log_normal": objectives.TruncatedLogNormalTimes,
     "uniform": objectives.UniformTimes,
 }
 THRESHOLDS = {"none": None, "static": sampling.StaticThreshold, "dynamic": sampling.DynamicThreshold}

@@ -200,7 +200,7 @@ class Experiment:
         return init_state(self.init_params(), self.optimizer, len(self.profiles))
 
     @property
-    def profiles(self) -> tuple[PowerProfile, ...]:
+    def profiles(self) -> tuple[Callable[[Array], Array], ...]:
         """What the state's further averages weigh the parameters by."""
         return tuple(PowerProfile(width) for width in self.config.train.posthoc)
 
@@ -298,7 +298,12 @@ class Experiment:
             ema_warmup=WARMUPS[train.ema_warmup],
             accumulate=train.accumulate,
             profiles=self.profiles,
+            given=self.given,
         )
+
+    def given(self, state: TrainState) -> dict[str, Any]:
+        """Return what of the training state the loss is given besides, by name: nothing, unless a kind wants it."""
+        return {}
 
     def sampler(self) -> dict[str, Any]:
         """Return the options of `sgm_jax.sample` that the config's `sampling` section stands for.

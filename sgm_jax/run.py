@@ -14,6 +14,7 @@ import numpy as np
 
 from sgm_jax import (
     classifier_experiment,
+    consistency_experiment,
     density_experiment,
     fitted,
     likelihood_experiment,
@@ -155,6 +156,7 @@ MODES = {"run": run, **modes.MODES}
 _bounded = {"measure_likelihood": likelihood_experiment.measure_bound}
 OBJECTIVES = {
     "classifier": (classifier_experiment.ClassifierExperiment, classifier_experiment.MODES),
+    "consistency": (consistency_experiment.ConsistencyExperiment, consistency_experiment.MODES),
     "density": (density_experiment.DensityExperiment, density_experiment.MODES),
     "maximum_likelihood": (likelihood_experiment.MaximumLikelihoodExperiment, MODES),
     "progressive_distillation": (progressive_experiment.ProgressiveExperiment, progressive_experiment.MODES),

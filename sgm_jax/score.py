@@ -213,6 +213,7 @@ PREDICTIONS = {
     "velocity": Velocity,
     "flow": Flow,
     "edm": EDMPreconditioned,
+    "consistency": ConsistencyPreconditioned,
 }
 
 
@@ -256,6 +257,11 @@ class NetworkScore(eqx.Module):
         output = self.network(*self.prediction.inputs(self.sde, t, x))
         _, noise = self.prediction.split(self.sde, t, x, output)
         return -noise / expand(self.sde.sigma(t), x)
+
+    def denoised(self, t: Level, x: Batch) -> Batch:
+        """Return the estimate of the data [b, ...]; of a consistency model, the consistency function."""
+        t = jnp.broadcast_to(jnp.asarray(t, x.dtype), x.shape[:1])
+        return self.prediction.split(self.sde, t, x, self.network(*self.prediction.inputs(self.sde, t, x)))[0]
 
 
 def as_score(sde: AbstractSDE, prediction: str | AbstractPrediction, network: Callable) -> NetworkScore:

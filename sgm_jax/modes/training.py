@@ -52,7 +52,7 @@ def train_to_end(experiment: Experiment, workdir: pathlib.Path) -> Outcome:
         evaluate=lambda state: held_out_loss(state.ema_params, held_out),
         learning_rate=experiment.learning_rate,
         config=config.to_dict(),
-        widths=tuple(profile.width for profile in experiment.profiles),
+        widths=tuple(config.train.posthoc),
         safeguards=experiment.safeguards,
         watch=experiment.watch,
         checkpoints_in=config.train.checkpoints,

@@ -1,5 +1,20 @@
 """Objectives: pure functions from a score function and data to one loss an example."""
 
+from sgm_jax.objectives.consistency import DISTANCES as DISTANCES
+from sgm_jax.objectives.consistency import PAIR_WEIGHTINGS as PAIR_WEIGHTINGS
+from sgm_jax.objectives.consistency import TEACHER_STEPS as TEACHER_STEPS
+from sgm_jax.objectives.consistency import PseudoHuber as PseudoHuber
+from sgm_jax.objectives.consistency import consistency_distillation as consistency_distillation
+from sgm_jax.objectives.consistency import consistency_training as consistency_training
+from sgm_jax.objectives.consistency_schedules import LEVELS as LEVELS
+from sgm_jax.objectives.consistency_schedules import DoublingLevels as DoublingLevels
+from sgm_jax.objectives.consistency_schedules import FixedRate as FixedRate
+from sgm_jax.objectives.consistency_schedules import ProgressiveLevels as ProgressiveLevels
+from sgm_jax.objectives.consistency_schedules import ProgressiveRate as ProgressiveRate
+from sgm_jax.objectives.continuous_consistency import (
+    continuous_consistency_distillation as continuous_consistency_distillation,
+)
+from sgm_jax.objectives.continuous_consistency import continuous_consistency_training as continuous_consistency_training
 from sgm_jax.objectives.denoising import denoising_score_matching as denoising_score_matching
 from sgm_jax.objectives.matching import MATCHINGS as MATCHINGS
 from sgm_jax.objectives.matching import Matching as Matching
@@ -15,10 +30,12 @@ from sgm_jax.objectives.progressive import progressive_distillation as progressi
 from sgm_jax.objectives.progressive import two_steps_in_one as two_steps_in_one
 from sgm_jax.objectives.reflow import reflow as reflow
 from sgm_jax.objectives.reflow import reflow_pairs as reflow_pairs
+from sgm_jax.objectives.times import KarrasTimes as KarrasTimes
 from sgm_jax.objectives.times import LevelTimes as LevelTimes
 from sgm_jax.objectives.times import LogNormalTimes as LogNormalTimes
 from sgm_jax.objectives.times import LogUniformTimes as LogUniformTimes
 from sgm_jax.objectives.times import Times as Times
+from sgm_jax.objectives.times import TruncatedLogNormalTimes as TruncatedLogNormalTimes
 from sgm_jax.objectives.times import UniformTimes as UniformTimes
 from sgm_jax.objectives.times import independent_quantiles as independent_quantiles
 from sgm_jax.objectives.times import stratified_quantiles as stratified_quantiles

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import ndtri
+from jax.scipy.special import ndtr, ndtri
 from jaxtyping import Array, Float
 
 from sgm_jax.partial_batch import rows_of
@@ -55,6 +55,38 @@ class LogNormalTimes(eqx.Module):
     def __call__(self, key: PRNGKey, sde: AbstractSDE, count: int) -> PerExample:
         s = jnp.exp(self.mean + self.std * ndtri(self.quantiles(key, count)))
         return jnp.clip(sde.t(jnp.clip(s, sde.s(sde.t_min), sde.s(sde.t_max))), sde.t_min, sde.t_max)
+
+
+class TruncatedLogNormalTimes(eqx.Module):
+    """Times whose canonical noise level is log-normal, given that it is within the SDE's range.
+
+    References:
+        Song and Dhariwal, Improved Techniques for Training Consistency Models, 2023, section 3.5.
+    """
+
+    mean: float = -1.1
+    std: float = 2.0
+    quantiles: Callable = stratified_quantiles
+
+    def __call__(self, key: PRNGKey, sde: AbstractSDE, count: int) -> PerExample:
+        low, high = (ndtr((jnp.log(sde.s(t)) - self.mean) / self.std) for t in (sde.t_min, sde.t_max))
+        z = ndtri(low + self.quantiles(key, count) * (high - low))
+        return jnp.clip(sde.t(jnp.exp(self.mean + self.std * z)), sde.t_min, sde.t_max)
+
+
+class KarrasTimes(eqx.Module):
+    """Times uniform over the steps of a Karras schedule: `s**(1 / rho)` is uniform over the SDE's range.
+
+    References:
+        Karras et al., 2022, eq. 5.
+    """
+
+    rho: float = 7.0
+    quantiles: Callable = stratified_quantiles
+
+    def __call__(self, key: PRNGKey, sde: AbstractSDE, count: int) -> PerExample:
+        low, high = (sde.s(t) ** (1 / self.rho) for t in (sde.t_min, sde.t_max))
+        return jnp.clip(sde.t((low + self.quantiles(key, count) * (high - low)) ** self.rho), sde.t_min, sde.t_max)
 
 
 class LogUniformTimes(eqx.Module):

@@ -123,7 +123,7 @@ def train(
         evaluate: held-out loss of a state.
         learning_rate: `step -> learning rate`, for the metrics.
         config: stored with every checkpoint.
-        widths: relative widths of the state's further averages, stored with them.
+        widths: relative widths of the first of the state's further averages, which are stored with them.
         safeguards: what training bears.
         watch: what the metrics are told of the run, and what else is recorded.
         checkpoints_in: folder or bucket for `checkpoints/` and `averages/` in place of `workdir`.
@@ -216,7 +216,7 @@ def train(
             # ---------------------------------------------------------- checkpoint
             with clock("checkpoint"):
                 if due["snapshot"]:
-                    snapshots.save(done, state.profiles, widths)
+                    snapshots.save(done, state.profiles[: len(widths)], widths)
                 if due["checkpoint"]:
                     checkpoints.save(state, to_json(data.get_state()), config or {})
             if stopping:

@@ -60,6 +60,7 @@ def make_train_step(
     ema_warmup: Callable[[float, Array], Array] = harmonic,
     accumulate: int = 1,
     profiles: Sequence[Callable[[Array], Array]] = (),
+    given: Callable[[TrainState], dict[str, Any]] = lambda state: {},
 ) -> TrainStep:
     """Make the pure function `train_step(state, batch) -> (state, metrics)`.
 
@@ -74,6 +75,7 @@ def make_train_step(
         ema_warmup: how the decay rises to that, a function of it and the step's number: see `averaging`.
         accumulate: number of slices the batch is worked through in, with one update at the end.
         profiles: decays `step -> rate` of the state's further averages, see `posthoc`.
+        given: what of the state the loss is given besides, by name, such as the step; no gradient goes through it.
 
     Returns:
         The step. Its metrics are the scalars `loss` and `gradient_norm` (before clipping). It takes two more arguments
@@ -81,8 +83,8 @@ def make_train_step(
         function that the parameters go through on their way to the loss, for those that devices share.
     """
 
-    def objective(params, key, batch):
-        return jnp.mean(loss_fn(key, params, batch))
+    def objective(params, key, batch, rest):
+        return jnp.mean(loss_fn(key, params, batch, **rest))
 
     def in_parts(gradients, params, key, batch, axis_name):
         size = jax.tree.leaves(batch)[0].shape[0]
@@ -102,7 +104,8 @@ def make_train_step(
 
     def train_step(state: TrainState, batch: Batch, *, axis_name: str | None = None, gather: Callable = lambda p: p):
         key = jax.random.fold_in(jax.random.key(seed), state.step)
-        gradients = jax.value_and_grad(lambda params, key, batch: objective(gather(params), key, batch))
+        rest = given(dataclasses.replace(state, profiles=tuple(gather(profile) for profile in state.profiles)))
+        gradients = jax.value_and_grad(lambda params, key, batch: objective(gather(params), key, batch, rest))
         if accumulate == 1 and axis_name is None:
             loss, grads = gradients(state.params, key, batch)
         else:

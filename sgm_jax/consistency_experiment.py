@@ -1,0 +1,224 @@
+"""Experiments that learn a consistency function, from a teacher or data alone: `config.objective = "consistency"`."""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PyTree
+from ml_collections import ConfigDict
+
+from sgm_jax import data as datasets
+from sgm_jax import modes, objectives
+from sgm_jax.augmentation import identity
+from sgm_jax.components import DEQUANTISATIONS, load_data
+from sgm_jax.convert import Pretrained
+from sgm_jax.distillation_experiment import DistillationExperiment
+from sgm_jax.naming import choose, construct
+from sgm_jax.score import ConsistencyPreconditioned, EDMPreconditioned, NetworkScore
+from sgm_jax.shapes import PRNGKey
+from sgm_jax.training import TrainState, exit_code
+
+
+class Form(NamedTuple):
+    """One way to learn a consistency function.
+
+    Attributes:
+        losses: `(key, sde, student, target, score_fn, x0, *, times, step) -> losses` [b], where `score_fn` is the
+            teacher's, or None.
+        taught: whether there must be a teacher.
+        rate: `step -> decay` of the moving average that is the target, None for the student's own parameters.
+    """
+
+    losses: Callable
+    taught: bool
+    rate: Callable[[Array], Array] | None = None
+
+
+TARGETS = {
+    "average": lambda levels, target_rate=0.95: objectives.FixedRate(target_rate),
+    "progressive": lambda levels, target_rate=0.9: objectives.ProgressiveRate(levels, target_rate),
+    "student": lambda levels: None,
+}
+
+
+def _discrete(loss, taught, steps, levels, first, last, target, target_rate, distance, weighting, rho):
+    make = choose("consistency.levels", levels, objectives.LEVELS)
+    count = construct(f"consistency.levels {levels!r}", make, {"first": first, "last": last, "steps": steps})
+    make = choose("consistency.target", target, TARGETS)
+    rate = construct(f"consistency.target {target!r}", make, {"levels": count, "target_rate": target_rate})
+    distance = choose("consistency.distance", distance, objectives.DISTANCES)
+    weighting = choose("consistency.weighting", weighting, objectives.PAIR_WEIGHTINGS)
+
+    def losses(key, sde, student, target, score_fn, x0, *, times, step):
+        teacher = (score_fn,) if taught else ()
+        return loss(
+            key,
+            sde,
+            student,
+            target,
+            *teacher,
+            x0,
+            levels=count(step),
+            rho=rho,
+            times=times,
+            distance=distance,
+            weighting=weighting,
+        )
+
+    return Form(losses, taught, rate)
+
+
+def distillation(
+    steps: int,
+    levels: str = "fixed",
+    first: int | None = None,
+    last: int | None = None,
+    target: str = "student",
+    target_rate: float | None = None,
+    distance: str = "l2",
+    weighting: str = "uniform",
+    teacher_step: str = "heun",
+    rho: float = 7.0,
+) -> Form:
+    """Return consistency distillation between adjacent levels, see `objectives.consistency_distillation`."""
+    step = choose("consistency.teacher_step", teacher_step, objectives.TEACHER_STEPS)
+    loss = functools.partial(objectives.consistency_distillation, step=step)
+    return _discrete(loss, True, steps, levels, first, last, target, target_rate, distance, weighting, rho)
+
+
+def training(
+    steps: int,
+    levels: str = "progressive",
+    first: int | None = None,
+    last: int | None = None,
+    target: str = "progressive",
+    target_rate: float | None = None,
+    distance: str = "l2",
+    weighting: str = "uniform",
+    rho: float = 7.0,
+) -> Form:
+    """Return consistency training between adjacent levels, see `objectives.consistency_training`."""
+    loss = objectives.consistency_training
+    return _discrete(loss, False, steps, levels, first, last, target, target_rate, distance, weighting, rho)
+
+
+def continuous(taught: bool) -> Callable[..., Form]:
+    """Return the maker of continuous-time distillation, or of training, which has no teacher."""
+
+    def make(steps: int, data_scale: float = 0.5, warmup: int = 10_000) -> Form:
+        def losses(key, sde, student, target, score_fn, x0, *, times, step):
+            share = jnp.minimum(1, step / max(warmup, 1)) if warmup else 1.0
+            options = {"data_scale": data_scale, "times": times, "warmup": share}
+            if taught:
+                return objectives.continuous_consistency_distillation(key, sde, student, score_fn, x0, **options)
+            return objectives.continuous_consistency_training(key, sde, student, x0, **options)
+
+        return Form(losses, taught)
+
+    return make
+
+
+FORMS = {
+    "continuous_distillation": continuous(taught=True),
+    "continuous_training": continuous(taught=False),
+    "distillation": distillation,
+    "training": training,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class ConsistencyExperiment(DistillationExperiment):
+    """The objects of one experiment with a consistency function in place of the denoiser.
+
+    Its score function is that of which the consistency function would be the denoiser: what samplers of consistency
+    models want, and no score.
+    """
+
+    form: Form | None = None
+
+    @classmethod
+    def from_config(
+        cls,
+        config: ConfigDict,
+        pretrained: Pretrained | None = None,
+        load: Callable[[ConfigDict], datasets.Dataset] = load_data,
+    ) -> "ConsistencyExperiment":
+        """Build everything a config names but the teacher: see `DistillationExperiment.from_config`.
+
+        Raises:
+            ValueError: besides, if the section on consistency is not usable, the network's output is not the data at
+                the smallest noise level, or the augmentation is one that a teacher is not told of.
+        """
+        section = config.consistency
+        make = choose("consistency.name", section.name, FORMS)
+        options = {name: value for name, value in section.items() if name != "name"}
+        form = construct(f"consistency {section.name!r}", make, options | {"steps": config.train.steps})
+        if form.taught and config.distillation.teacher is None and pretrained is None:
+            raise ValueError(f"consistency {section.name!r} needs a distillation.teacher, got None")
+        if form.taught and config.train.augmentation == "edm":
+            raise ValueError(f"train.augmentation must be none or flip for consistency {section.name!r}, got 'edm'")
+        experiment = dataclasses.replace(super().from_config(config, pretrained, load), form=form)
+        prediction, low = experiment.prediction, float(experiment.sde.s(experiment.sde.t_min))
+        if isinstance(prediction, ConsistencyPreconditioned):
+            if not np.isclose(prediction.s_min, low, rtol=1e-3):
+                raise ValueError(f"prediction.s_min must be the SDE's smallest level {low:g}, got {prediction.s_min:g}")
+        elif not isinstance(prediction, EDMPreconditioned):
+            raise ValueError(
+                f"objective 'consistency' needs prediction.name 'consistency' or 'edm', got {config.prediction.name!r}"
+            )
+        return experiment
+
+    @property
+    def profiles(self) -> tuple[Callable[[Array], Array], ...]:
+        """What the state's further averages weigh the parameters by; the target is the last of them."""
+        return super().profiles + (() if self.form.rate is None else (self.form.rate,))
+
+    def given(self, state: TrainState) -> dict[str, Any]:
+        """Return the step and the target's parameters, None for the student's own."""
+        return {"step": state.step, "target": None if self.form.rate is None else state.profiles[-1]}
+
+    def loss(
+        self, key: PRNGKey, params: PyTree, batch: dict[str, Array], *, step: Array, target: PyTree | None
+    ) -> Array:
+        """Return the loss of each example [b] as in training, student and target with the same dropout."""
+        dropout_key, *keys = jax.random.split(key, 4)
+        label = self.drop_labels(jax.random.fold_in(dropout_key, 0), self.labels(batch))
+        network = functools.partial(self.apply, label=label, dropout_key=dropout_key)
+        target = params if target is None else target
+        return self._losses(keys, network, (params, target), label, batch, self.augmentation, step)
+
+    def held_out_loss(self, key: PRNGKey, params: PyTree, batch: dict[str, Array | np.ndarray]) -> Array:
+        """Return the loss of each example [b] as at the end of training, without dropout and augmentation."""
+        label = self.labels(batch)
+        network = functools.partial(self.apply, label=label)
+        keys, last = jax.random.split(key, 3), self.config.train.steps
+        return self._losses(keys, network, (params, params), label, batch, identity, last)
+
+    def _losses(self, keys, network, params, label, batch, augmentation, step):
+        bins, augment, loss = keys
+        dequantise = DEQUANTISATIONS[self.config.train.dequantisation]
+        x0, augment = augmentation(augment, dequantise(self.scaling, bins, batch["x"]))
+        student, target = (
+            NetworkScore(self.sde, self.prediction, functools.partial(network, p, augment=augment)).denoised
+            for p in params
+        )
+        score_fn = self.teacher_score_fn(label) if self.form.taught else None
+        return self.form.losses(loss, self.sde, student, target, score_fn, x0, times=self.times, step=step)
+
+
+def run(experiment: ConsistencyExperiment, workdir: pathlib.Path) -> int:
+    """Train, then draw samples and, of labelled images, judge them; returns the exit code."""
+    outcome = modes.train_to_end(experiment, workdir)
+    if not outcome.finished:
+        return exit_code(outcome)
+    code = modes.sample(experiment, workdir)
+    return modes.evaluate(experiment, workdir) if modes.is_labelled(experiment) else code
+
+
+_MODES = ("train", "sample", "inverse", "stats", "evaluate", "reproduce", "plan", "export")
+MODES = {"run": run} | {name: modes.MODES[name] for name in _MODES}

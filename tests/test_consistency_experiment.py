@@ -1,0 +1,117 @@
+"""Consistency models by config: what they start from, learn from and are compared with, and what is refused."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import consistency, toy
+from sgm_jax import modes, teachers
+from sgm_jax.consistency_experiment import ConsistencyExperiment
+from sgm_jax.experiment import Experiment
+from sgm_jax.training import Checkpoints, read_metrics
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    """A model of scores under the variance-preserving SDE as training leaves it, and its parameters."""
+    config, folder = toy.get_config("smoke"), tmp_path_factory.mktemp("teacher")
+    config.data.count = 400
+    modes.write_json(folder / "config.json", config.to_dict())
+    experiment = Experiment.from_config(config)
+    state = experiment.init()
+    state = dataclasses.replace(state, ema_params=jax.tree.map(lambda p: p + 0.05, state.ema_params))
+    with Checkpoints(folder) as checkpoints:
+        checkpoints.save(state, {}, config.to_dict())
+        checkpoints.wait()
+    return str(folder), experiment, state.ema_params
+
+
+@pytest.fixture
+def config(teacher):
+    """A student of that teacher, under another SDE."""
+    config = toy.get_config("smoke")
+    config.data.count = 400
+    config.objective = "consistency"
+    config.sde.name = "edm"
+    config.sde.t_min, config.sde.t_max = 0.05, 20.0
+    config.prediction.name, config.prediction.sigma_data, config.prediction.s_min = "consistency", 1.0, 0.05
+    config.times.name = "karras"
+    config.distillation.teacher = teacher[0]
+    config.sampling.process, config.sampling.solver, config.sampling.steps = "reverse_sde", "consistency", 2
+    config.sampling.to_zero, config.sampling.final = True, "none"
+    return config
+
+
+def test_a_student_starts_from_its_teacher_and_sees_its_score_in_its_own_sde(config, teacher):
+    _, model, params = teacher
+    experiment = teachers.attach(ConsistencyExperiment.from_config(config))
+    jax.tree.map(np.testing.assert_array_equal, experiment.init().params, params)
+    s, x = jnp.array([0.1, 3.0]), jnp.array([[0.3, -1.0], [2.0, 4.0]])
+    t = model.sde.t(s)
+    wanted = model.score_fn(params)(t, model.sde.alpha(t)[:, None] * x) * model.sde.alpha(t)[:, None]
+    np.testing.assert_allclose(experiment.teacher_score_fn()(experiment.sde.t(s), x), wanted, rtol=1e-3)
+
+
+def test_the_target_is_the_average_with_the_decay_of_the_step(config):
+    config.distillation.teacher, config.distillation.start = None, "random"
+    config.consistency.name, config.consistency.levels, config.consistency.last = "training", "progressive", 40
+    config.consistency.target, config.consistency.target_rate = "progressive", 0.6
+    config.train.posthoc = (0.1,)
+    experiment = ConsistencyExperiment.from_config(config)
+    batch = {"x": experiment.dataset.train.x[:32]}
+    start = experiment.init()
+    state, _ = jax.jit(experiment.train_step())(start, batch)
+    wanted = jax.tree.map(lambda old, new: 0.6 * old + 0.4 * new, start.params, state.params)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), state.profiles[-1], wanted)
+    given = experiment.given(state)
+    assert given["step"] == 1 and given["target"] is state.profiles[1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"distillation.teacher": None}, "start 'teacher' needs a distillation.teacher, got None"),
+        ({"distillation.teacher": None, "distillation.start": "random"}, "'distillation' needs a distillation.teacher"),
+        ({"distillation.teacher": "nowhere"}, "must be the folder of a trained model, or one of mnist, got 'nowhere'"),
+        ({"distillation.start": "student"}, "distillation.start must be one of teacher, random, got 'student'"),
+        ({"sde.t_max": 1000.0}, "noise levels within the teacher's .* got 0.05 to 1000"),
+        ({"network.width": 8}, "needs the network of the teacher .* of a wrong shape"),
+        ({"prediction.s_min": 0.01}, "s_min must be the SDE's smallest level 0.05, got 0.01"),
+        ({"prediction.name": "noise", "prediction.s_min": None, "prediction.sigma_data": None}, "'edm', got 'noise'"),
+        ({"consistency.name": "continuous_training", "consistency.last": 3}, "must be one of .* got 'last'"),
+        ({"consistency.target_rate": 0.9}, "options of consistency.target 'student' .* got 'target_rate'"),
+        ({"data.high": 2.0}, "must have the model's scaling of data"),
+    ],
+)
+def test_what_cannot_be_learned_is_refused(config, changes, match):
+    config.update_from_flattened_dict(changes)
+    with pytest.raises(ValueError, match=match):
+        teachers.attach(ConsistencyExperiment.from_config(config))
+
+
+def test_training_without_the_teacher_at_hand_is_refused(config):
+    with pytest.raises(ValueError, match="must be there to train: see teachers.attach"):
+        ConsistencyExperiment.from_config(config).train_step()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["distillation", "continuous_distillation"])
+def test_the_launcher_trains_and_samples(config, name, tmp_path):
+    config.consistency.name = name
+    experiment = teachers.attach(ConsistencyExperiment.from_config(config))
+    assert modes.train(experiment, tmp_path) == 0
+    assert np.isfinite(read_metrics(tmp_path / "metrics.jsonl")[-1]["eval_loss"])
+    # Without the teacher.
+    assert modes.sample(ConsistencyExperiment.from_config(config), tmp_path) == 0
+    with np.load(tmp_path / "samples.npz") as samples:
+        assert np.isfinite(samples["x"]).all()
+
+
+@pytest.mark.parametrize("variant", consistency.VARIANTS)
+def test_the_config_of_digits_builds(variant):
+    assert ConsistencyExperiment.from_config(consistency.get_config(variant).lock()).dataset.shape == (28, 28, 1)
+    with pytest.raises(ValueError, match="got 'tiny'"):
+        consistency.get_config("tiny")
