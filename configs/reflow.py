@@ -45,9 +45,9 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.sampling.guidance = 1.0
     if variant == "full":
         config.train.batch_size = 32
-        config.train.steps = 600
+        config.train.steps = 400
         config.train.eval_every = 0  # held-out pairs would cost the teacher's steps
-        config.train.checkpoint_every = 100
+        config.train.checkpoint_every = 40
     else:
         config.distillation.pairs = 16
         config.distillation.steps = 2

@@ -4,6 +4,7 @@ The whole trajectory of a batch is one program. Sample `i` of a key is a functio
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -53,7 +54,10 @@ class CompiledSampler:
         if self.batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {self.batch_size}")
         choose("output", self.output, OUTPUTS)
-        object.__setattr__(self, "_program", jax.jit(self._draw))
+
+    @functools.cached_property
+    def _program(self):
+        return jax.jit(self._draw)
 
     def _draw(self, params, keys, label):
         drawn = sample(keys, self.process(params, label), (self.batch_size, *self.shape), **self.options)
