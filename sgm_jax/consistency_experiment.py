@@ -48,7 +48,8 @@ TARGETS = {
 
 def _discrete(loss, taught, steps, levels, first, last, target, target_rate, distance, weighting, rho):
     make = choose("consistency.levels", levels, objectives.LEVELS)
-    count = construct(f"consistency.levels {levels!r}", make, {"first": first, "last": last, "steps": steps})
+    options = {"first": first, "last": last} | ({} if make is objectives.FixedLevels else {"steps": steps})
+    count = construct(f"consistency.levels {levels!r}", make, options)
     make = choose("consistency.target", target, TARGETS)
     rate = construct(f"consistency.target {target!r}", make, {"levels": count, "target_rate": target_rate})
     distance = choose("consistency.distance", distance, objectives.DISTANCES)
@@ -112,7 +113,7 @@ def continuous(taught: bool) -> Callable[..., Form]:
 
     def make(steps: int, data_scale: float = 0.5, warmup: int = 10_000) -> Form:
         def losses(key, sde, student, target, score_fn, x0, *, times, step):
-            share = jnp.minimum(1, step / max(warmup, 1)) if warmup else 1.0
+            share = jnp.minimum(1.0, step / warmup) if warmup else 1.0
             options = {"data_scale": data_scale, "times": times, "warmup": share}
             if taught:
                 return objectives.continuous_consistency_distillation(key, sde, student, score_fn, x0, **options)

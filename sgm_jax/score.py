@@ -253,15 +253,15 @@ class NetworkScore(eqx.Module):
     network: Callable
 
     def __call__(self, t: Level, x: Batch) -> Batch:
-        t = jnp.broadcast_to(jnp.asarray(t, x.dtype), x.shape[:1])
-        output = self.network(*self.prediction.inputs(self.sde, t, x))
-        _, noise = self.prediction.split(self.sde, t, x, output)
-        return -noise / expand(self.sde.sigma(t), x)
+        return -self._estimates(t, x)[1] / expand(self.sde.sigma(t), x)
 
     def denoised(self, t: Level, x: Batch) -> Batch:
         """Return the estimate of the data [b, ...]; of a consistency model, the consistency function."""
+        return self._estimates(t, x)[0]
+
+    def _estimates(self, t: Level, x: Batch) -> tuple[Batch, Batch]:
         t = jnp.broadcast_to(jnp.asarray(t, x.dtype), x.shape[:1])
-        return self.prediction.split(self.sde, t, x, self.network(*self.prediction.inputs(self.sde, t, x)))[0]
+        return self.prediction.split(self.sde, t, x, self.network(*self.prediction.inputs(self.sde, t, x)))
 
 
 def as_score(sde: AbstractSDE, prediction: str | AbstractPrediction, network: Callable) -> NetworkScore:

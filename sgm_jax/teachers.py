@@ -7,6 +7,9 @@ from sgm_jax.distillation_experiment import DistillationExperiment, Teacher
 from sgm_jax.experiment import Experiment
 from sgm_jax.naming import choose
 
+# Objectives whose models have no score of noisy data.
+SCORELESS = ("classifier", "consistency", "density")
+
 
 def attach(experiment: Experiment) -> Experiment:
     """Return the experiment with the teacher that `distillation.teacher` names; itself where it names none.
@@ -26,5 +29,5 @@ def attach(experiment: Experiment) -> Experiment:
 
 
 def _kind(config: ConfigDict) -> type[Experiment]:
-    kinds = {name: kind for name, (kind, _) in run.OBJECTIVES.items() if name not in ("classifier", "density")}
+    kinds = {name: kind for name, (kind, _) in run.OBJECTIVES.items() if name not in SCORELESS}
     return choose("objective of the distillation.teacher", config.objective, kinds)

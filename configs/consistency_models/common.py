@@ -43,7 +43,6 @@ def base(name: str, *, learning_rate: float, dropout: float = 0.0) -> ConfigDict
     config.sampling.s_min = 0.821  # between the steps, where there are two
     config.sampling.to_zero = True
     config.sampling.final = "none"
-    config.evaluation.features = "inception"
     return config
 
 

@@ -8,6 +8,7 @@ from sgm_jax.objectives.consistency import consistency_distillation as consisten
 from sgm_jax.objectives.consistency import consistency_training as consistency_training
 from sgm_jax.objectives.consistency_schedules import LEVELS as LEVELS
 from sgm_jax.objectives.consistency_schedules import DoublingLevels as DoublingLevels
+from sgm_jax.objectives.consistency_schedules import FixedLevels as FixedLevels
 from sgm_jax.objectives.consistency_schedules import FixedRate as FixedRate
 from sgm_jax.objectives.consistency_schedules import ProgressiveLevels as ProgressiveLevels
 from sgm_jax.objectives.consistency_schedules import ProgressiveRate as ProgressiveRate

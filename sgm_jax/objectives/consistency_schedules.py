@@ -11,7 +11,6 @@ class FixedLevels(eqx.Module):
     """The same number of noise levels, `last`, throughout."""
 
     last: int = 18
-    steps: int = 1
 
     def __call__(self, step: Int[Array, ""] | int) -> Array:
         return jnp.asarray(self.last)
