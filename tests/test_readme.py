@@ -10,7 +10,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 PAGES = {
     "README.md": {"samples": (500, 2), "log_prob": (100,)},
     "docs/evaluation.md": {"mean": (27,)},
-    "docs/few_step.md": {"continuous": (64,), "trained": (64,)},
+    "docs/few_step.md": {"continuous": (64,), "trained": (64,), "path": (64, 2)},
     "docs/inverse.md": {"x": (1, 1, 8, 8, 1)},
     "docs/likelihood.md": {"bits": (4,), "images": (4, 28, 28, 1)},
     "docs/maximum_likelihood.md": {"raw": (64, 2)},
