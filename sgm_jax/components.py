@@ -17,7 +17,7 @@ from sgm_jax.naming import choose, construct
 from sgm_jax.networks import MLP, Conservative, DiT, UNet, VDMUNet, ncsn, ncsnv2, ncsnv2_deeper, ncsnv2_deepest
 from sgm_jax.scaling import Scaling
 from sgm_jax.score import PREDICTIONS as SCORE_PREDICTIONS
-from sgm_jax.score import Labelled, Noise, Score, level_score
+from sgm_jax.score import ConsistencyPreconditioned, Labelled, Noise, Score, level_score
 
 SDES = {
     "cosine": sde.Cosine,
@@ -55,8 +55,10 @@ def step_noise(levels: int = 1000) -> Labelled:
     return Labelled(Noise(), InterpolatedStep(tuple(ascending.tolist())))
 
 
-# Those added here feed the network a noise label of its own in place of the time, so they need no name outside configs.
+# Those added here need no name outside configs: they feed the network a noise label of its own in place of the time, or
+# are made for one smallest noise level.
 PREDICTIONS = SCORE_PREDICTIONS | {
+    "consistency": ConsistencyPreconditioned,
     "gamma_noise": lambda: Labelled(Noise(), LogLevel(2.0)),  # VDM's: the negative log signal-to-noise ratio
     "level_score": level_score,
     "sigma_score": lambda: Labelled(Score(), Sigma()),

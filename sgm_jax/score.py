@@ -213,7 +213,6 @@ PREDICTIONS = {
     "velocity": Velocity,
     "flow": Flow,
     "edm": EDMPreconditioned,
-    "consistency": ConsistencyPreconditioned,
 }
 
 

@@ -21,7 +21,7 @@ PAGES = {
 }
 
 
-SLOW = ["docs/inverse.md", "docs/likelihood.md", "docs/maximum_likelihood.md", "docs/operators.md"]
+SLOW = ["docs/few_step.md", "docs/inverse.md", "docs/likelihood.md", "docs/maximum_likelihood.md", "docs/operators.md"]
 
 
 @pytest.mark.parametrize("page", [pytest.param(p, marks=pytest.mark.slow) if p in SLOW else p for p in PAGES])

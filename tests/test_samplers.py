@@ -11,6 +11,7 @@ STOCHASTIC = {
     "annealed_langevin",
     "ancestral",
     "churn",
+    "consistency",
     "gotta_go_fast",
     "sa_solver",
     "sde_dpm_solver_pp",
