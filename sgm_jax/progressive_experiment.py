@@ -7,7 +7,6 @@ that a killed run goes on as if nothing had been, and that every checkpoint tell
 
 import dataclasses
 import functools
-import pathlib
 from collections.abc import Callable
 from typing import Any
 
@@ -24,11 +23,11 @@ from sgm_jax import guidance, modes, objectives
 from sgm_jax.checks import sampling_levels
 from sgm_jax.components import load_data
 from sgm_jax.convert import Pretrained
-from sgm_jax.distillation_experiment import DistillationExperiment, Teacher
+from sgm_jax.distillation_experiment import DistillationExperiment, Teacher, run
 from sgm_jax.experiment import Experiment
 from sgm_jax.score import NetworkScore
 from sgm_jax.shapes import Batch, PRNGKey, ScoreFn
-from sgm_jax.training import TrainState, exit_code
+from sgm_jax.training import TrainState
 
 SAMPLER = {"process": "probability_flow", "solver": "ddim", "final": "none", "to_zero": True}
 
@@ -192,12 +191,6 @@ def _of_network(optimizer: optax.GradientTransformation) -> optax.GradientTransf
         return jax.tree.map(jnp.zeros_like, grads) | {"network": updates}, state
 
     return optax.GradientTransformation(lambda params: optimizer.init(params["network"]), update)
-
-
-def run(experiment: ProgressiveExperiment, workdir: pathlib.Path) -> int:
-    """Train, then draw samples of the last student; returns the exit code."""
-    outcome = modes.train_to_end(experiment, workdir)
-    return modes.sample(experiment, workdir) if outcome.finished else exit_code(outcome)
 
 
 NAMES = ("plan", "train", "sample", "stats", "evaluate", "reproduce", "export")

@@ -1,6 +1,7 @@
 """Experiments of progressive distillation and reflow: rounds, pairs, what a killed run leaves, what is refused."""
 
 import dataclasses
+import importlib
 import json
 
 import jax
@@ -14,6 +15,7 @@ from sgm_jax.distillation_experiment import Teacher
 from sgm_jax.experiment import Experiment
 from sgm_jax.progressive_experiment import ProgressiveExperiment
 from sgm_jax.reflow_experiment import ReflowExperiment, with_pairs
+from sgm_jax.run import OBJECTIVES
 from sgm_jax.sampling import ProbabilityFlow
 from sgm_jax.shapes import per_example_keys
 from sgm_jax.training import TrainState
@@ -107,6 +109,15 @@ def test_reflow_trains_on_its_pairs_and_goes_on(tmp_path):
     assert reflow_experiment.train(experiment, tmp_path) == 0
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert np.isfinite(rows[-1]["eval_loss"]) and rows[-1]["step"] == 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["progressive", "reflow"])
+def test_configs_of_digits_build(name):
+    for variant in ("full", "smoke"):
+        config = importlib.import_module(f"configs.{name}").get_config(variant)
+        experiment = OBJECTIVES[config.objective][0].from_config(config)
+        assert experiment.sampler()["schedule"].shape == (config.sampling.steps + 1,)
 
 
 @pytest.mark.parametrize(
