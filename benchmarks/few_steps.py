@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["teacher", "progressive", "reflow"])
     arguments = parser.parse_args()
     judge = None
-    print("| model | " + " | ".join(f"{n} steps" for n in STEPS) + " |\n|---|" + "---|" * len(STEPS))
+    print("| model, in steps | " + " | ".join(map(str, STEPS)) + " |\n|---|" + "---|" * len(STEPS))
     for name in arguments.models:
         cells = []
         for steps in STEPS:
