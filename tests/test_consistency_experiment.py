@@ -19,6 +19,7 @@ def teacher(tmp_path_factory):
     """A model of scores under the variance-preserving SDE as training leaves it, and its parameters."""
     config, folder = toy.get_config("smoke"), tmp_path_factory.mktemp("teacher")
     config.data.size = 400
+    config.sde.name = "vp"
     modes.write_json(folder / "config.json", config.to_dict())
     experiment = Experiment.from_config(config)
     state = experiment.init()
