@@ -58,6 +58,8 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.sampling.to_zero = True
     config.sampling.final = "none"
     config.sampling.guidance = 1.0
+    config.inverse.method = "consistency"
+    config.inverse.steps = 8
 
     if variant == "continuous":
         config.prediction.name = "edm"

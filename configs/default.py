@@ -13,7 +13,8 @@ def get_config() -> ConfigDict:
     config.seed = 0
     config.compilation_cache = True  # compiled programs are kept in the workdir
     config.sizing = "none"  # data: fields that are None are sized to the data and the machine (configs/images.py)
-    config.objective = "score"  # score, consistency, density, maximum_likelihood, vdm, classifier (see configs/)
+    # score, classifier, consistency, density, maximum_likelihood, progressive_distillation, reflow, vdm (see configs/)
+    config.objective = "score"
 
     config.data = ConfigDict()
     config.data.name = "mnist"  # see docs/data.md for the names and their options
@@ -82,7 +83,7 @@ def get_config() -> ConfigDict:
     config.matching.step = placeholder(float)  # of finite_difference, in data units
 
     config.weighting = ConfigDict()
-    config.weighting.name = "noise"  # noise, likelihood, edm, min_snr
+    config.weighting.name = "noise"  # noise, likelihood, edm, min_snr, flow, truncated_snr, snr_plus_one
     config.weighting.sigma_data = placeholder(float)
     config.weighting.gamma = placeholder(float)
 
@@ -138,6 +139,9 @@ def get_config() -> ConfigDict:
     config.distillation.teacher = placeholder(str)  # folder of it, or the name of a network of the library's own
     config.distillation.start = "teacher"  # what parameters training starts from: teacher, random
     config.distillation.guidance = 1.0  # the teacher's classifier-free scale
+    config.distillation.rounds = 4  # of progressive_distillation, each of which halves the number of steps
+    config.distillation.steps = 24  # of the teacher's sampler, DPM-Solver++, in pairs for reflow
+    config.distillation.pairs = 0  # for reflow, made once into a file; 0 for new ones in every step
 
     config.consistency = ConfigDict()  # of objective consistency: docs/few_step.md
     # distillation, training, continuous_distillation, continuous_training
@@ -193,8 +197,10 @@ def get_config() -> ConfigDict:
     config.sampling.guidance_interval = placeholder(tuple)  # noise levels (low, high) of guidance, None for all
     config.sampling.guidance_scales = (0.0, 1.0, 1.3, 2.0, 4.0)  # that --mode=guidance compares
     config.sampling.ema_width = placeholder(float)  # of an average chosen after training with train.posthoc
+    config.sampling.checkpoint = placeholder(int)  # step of the checkpoint to use, the newest unless given
     config.sampling.count = 500
     config.sampling.batch_size = 100
+    config.sampling.platforms = ("cpu", "cuda", "tpu")  # of the sampler that --mode=export writes; () for none
 
     config.evaluation = ConfigDict()
     config.evaluation.features = (
@@ -241,8 +247,8 @@ def get_config() -> ConfigDict:
     # colorize, compressed_sensing, ct, deblur, high_dynamic_range, inpaint, jpeg, mri, phase_retrieval,
     # super_resolution
     config.inverse.task = "inpaint"
-    # annealed_langevin, ddnm, ddnm_plus, ddrm, diffpir, dps, mcg, moment_matching, pigdm, projection, repaint,
-    # replacement, twisted
+    # annealed_langevin, consistency, ddnm, ddnm_plus, ddrm, diffpir, dps, mcg, moment_matching, pigdm, projection,
+    # repaint, replacement, twisted
     config.inverse.method = "replacement"
     config.inverse.noise_std = 0.0  # of the measurement, in its units
     config.inverse.input = placeholder(str)  # folder of images of one's own, in place of held-out ones

@@ -23,6 +23,7 @@ from sgm_jax import sampling as sampling
 from sgm_jax import scaling as scaling
 from sgm_jax import score as score
 from sgm_jax import sde as sde
+from sgm_jax import serving as serving
 from sgm_jax import shapes as shapes
 from sgm_jax import training as training
 from sgm_jax.convert.shipped import pretrained as pretrained
@@ -69,4 +70,5 @@ from sgm_jax.sde import Cosine as Cosine
 from sgm_jax.sde import LinearSDE as LinearSDE
 from sgm_jax.sde import RectifiedFlow as RectifiedFlow
 from sgm_jax.sde import SubVP as SubVP
+from sgm_jax.serving import Sampler as Sampler
 from sgm_jax.version import __version__ as __version__

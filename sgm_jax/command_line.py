@@ -25,7 +25,7 @@ MODES = {
     "evaluate": ("quality of samples (accuracy)", "quality.json or evaluation.json (accuracy.json)"),
     "reproduce": ("ours beside published figures", "reproduction.json"),
     "guidance": ("quality by the scale of guidance", "guidance.json, guidance/index.html"),
-    "export": ("the network as one file, with a card", "model.safetensors, model.md"),
+    "export": ("network with a card, and sampler, as files", "model.safetensors, model.md, sampler.jax_export"),
     "convert": ("another project's checkpoint as such a file", "model.safetensors, model.md"),
 }
 """What each mode does, and what it writes into the workdir."""

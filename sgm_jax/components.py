@@ -101,9 +101,12 @@ MATCHINGS = {"denoising": lambda: objectives.denoising_score_matching} | {
 }
 WEIGHTINGS = {
     "edm": objectives.EDMWeighting,
+    "flow": lambda: objectives.flow_weighting,
     "likelihood": lambda: objectives.likelihood_weighting,
     "min_snr": objectives.MinSNRWeighting,
     "noise": lambda: objectives.noise_weighting,
+    "snr_plus_one": lambda: objectives.snr_plus_one_weighting,
+    "truncated_snr": lambda: objectives.truncated_snr_weighting,
 }
 QUANTILES = {
     "independent": objectives.independent_quantiles,

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -17,11 +16,11 @@ from sgm_jax import modes, objectives
 from sgm_jax.augmentation import identity
 from sgm_jax.components import DEQUANTISATIONS, load_data
 from sgm_jax.convert import Pretrained
-from sgm_jax.distillation_experiment import DistillationExperiment
+from sgm_jax.distillation_experiment import DistillationExperiment, run
 from sgm_jax.naming import choose, construct
 from sgm_jax.score import ConsistencyPreconditioned, EDMPreconditioned, NetworkScore
 from sgm_jax.shapes import PRNGKey
-from sgm_jax.training import TrainState, exit_code
+from sgm_jax.training import TrainState
 
 
 class Form(NamedTuple):
@@ -212,14 +211,5 @@ class ConsistencyExperiment(DistillationExperiment):
         return self.form.losses(loss, self.sde, student, target, score_fn, x0, times=self.times, step=step)
 
 
-def run(experiment: ConsistencyExperiment, workdir: pathlib.Path) -> int:
-    """Train, then draw samples and, of labelled images, judge them; returns the exit code."""
-    outcome = modes.train_to_end(experiment, workdir)
-    if not outcome.finished:
-        return exit_code(outcome)
-    code = modes.sample(experiment, workdir)
-    return modes.evaluate(experiment, workdir) if modes.is_labelled(experiment) else code
-
-
-_MODES = ("train", "sample", "stats", "evaluate", "reproduce", "plan", "export")
+_MODES = ("train", "sample", "inverse", "stats", "evaluate", "reproduce", "plan", "export")
 MODES = {"run": run} | {name: modes.MODES[name] for name in _MODES}

@@ -1,6 +1,7 @@
 """Experiments whose network learns from another trained one, the teacher: what all of them share."""
 
 import dataclasses
+import pathlib
 from collections.abc import Callable
 
 import jax
@@ -10,6 +11,7 @@ from jaxtyping import Array, Int, PyTree
 from ml_collections import ConfigDict
 
 from sgm_jax import data as datasets
+from sgm_jax import modes
 from sgm_jax.components import load_data
 from sgm_jax.convert import Pretrained
 from sgm_jax.convert.names import compare
@@ -19,6 +21,7 @@ from sgm_jax.sampling import level_range
 from sgm_jax.score import as_noise
 from sgm_jax.sde import AbstractSDE
 from sgm_jax.shapes import ScoreFn, expand
+from sgm_jax.training import exit_code
 
 STARTS = ("teacher", "random")
 
@@ -117,3 +120,12 @@ class DistillationExperiment(Experiment):
     def teacher_score_fn(self, label: Int[Array, " b"] | None = None) -> ScoreFn:
         """Return the teacher's score function under this SDE, guided as `distillation.guidance` says."""
         return self.teacher.score_fn(self.sde, label, self.config.distillation.guidance)
+
+
+def run(experiment: DistillationExperiment, workdir: pathlib.Path) -> int:
+    """Train, then draw samples and, of labelled images, judge them; returns the exit code."""
+    outcome = modes.train_to_end(experiment, workdir)
+    if not outcome.finished:
+        return exit_code(outcome)
+    code = modes.sample(experiment, workdir)
+    return modes.evaluate(experiment, workdir) if modes.is_labelled(experiment) else code

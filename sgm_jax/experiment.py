@@ -129,7 +129,7 @@ class Experiment:
             train.posthoc_every,
         )
         learning_rate = choose("optimizer.schedule", config.optimizer.schedule, SCHEDULES)(
-            config.optimizer.learning_rate, config.optimizer.warmup, train.steps
+            config.optimizer.learning_rate, config.optimizer.warmup, cls.annealing(config)
         )
         chosen = {k: v for k, v in config.optimizer.items() if k not in ("schedule", "learning_rate", "warmup", "clip")}
         optimizer = build("optimizer", chosen, OPTIMIZERS, learning_rate=learning_rate)
@@ -194,6 +194,11 @@ class Experiment:
         check_classes(config, dataset)
         check_augmentation(config, dataset.shape)
         return make_network(config.network, NETWORKS)
+
+    @staticmethod
+    def annealing(config: ConfigDict) -> int:
+        """Return over how many steps the learning rate is annealed."""
+        return config.train.steps
 
     def init(self) -> TrainState:
         """Return the initial training state, a function of the config alone."""

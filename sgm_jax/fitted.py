@@ -155,7 +155,7 @@ def made_for(experiment: Experiment, workdir: pathlib.Path) -> dict[str, Any]:
     """Return what a fit belongs to: the checkpoint, and what is sampled from it and how."""
     config = experiment.config.to_dict()
     parts = {name: config[name] for name in ("sde", "prediction", "sampling")}
-    for name in ("schedule", "count", "batch_size"):
+    for name in ("schedule", "count", "batch_size", "platforms"):
         del parts["sampling"][name]
     with Checkpoints(checkpoint_store(experiment.config, workdir)) as checkpoints:
         found = {"checkpoint": checkpoints.latest}

@@ -42,6 +42,29 @@ def classifier_free(score_cond: ScoreFn, score_uncond: ScoreFn, scale: Level) ->
     return ClassifierFree(score_cond, score_uncond, jnp.asarray(scale, jnp.result_type(float)))
 
 
+class PairedClassifierFree(eqx.Module):
+    """The score function of classifier-free guidance in one evaluation: see `classifier_free_paired`."""
+
+    score_fn: ScoreFn
+    scale: Level
+
+    def __call__(self, t: Level, x: Batch) -> Batch:
+        t = jnp.broadcast_to(jnp.asarray(t, x.dtype), x.shape[:1])
+        conditional, unconditional = jnp.split(self.score_fn(jnp.tile(t, 2), jnp.concatenate([x, x])), 2)
+        return unconditional + expand(self.scale, x) * (conditional - unconditional)
+
+
+def classifier_free_paired(score_fn: ScoreFn, scale: Level) -> PairedClassifierFree:
+    """Make the score function of `classifier_free` [b, ...] with both its scores in one evaluation.
+
+    Args:
+        score_fn: `score_fn(t, x)` of a batch twice as long [2 b, ...]: given the condition in its first half, without
+            it in its second.
+        scale: as in `classifier_free`.
+    """
+    return PairedClassifierFree(score_fn, jnp.asarray(scale, jnp.result_type(float)))
+
+
 def autoguidance(score_fn: ScoreFn, score_worse: ScoreFn, scale: Level) -> ClassifierFree:
     """Make the score function `score_worse + scale (score_fn - score_worse)` [b, ...]: away from a worse model.
 

@@ -5,6 +5,7 @@ import functools
 import pathlib
 import platform
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -18,6 +19,8 @@ from sgm_jax import (
     fitted,
     likelihood_experiment,
     modes,
+    progressive_experiment,
+    reflow_experiment,
     report,
     representation,
     sampling,
@@ -26,7 +29,7 @@ from sgm_jax import (
 from sgm_jax.experiment import Experiment
 from sgm_jax.sampling import Angle
 from sgm_jax.shapes import per_example_keys
-from sgm_jax.training import exit_code, read_metrics
+from sgm_jax.training import Outcome, exit_code, read_metrics
 from sgm_jax.version import __version__
 
 MOVIE = (36, 24)  # images and frames of the animation
@@ -38,11 +41,12 @@ def run(
     experiment: Experiment,
     workdir: pathlib.Path,
     measure_likelihood: modes.MeasureLikelihood = modes.measure_likelihood,
+    train_to_end: Callable[[Experiment, pathlib.Path], Outcome] = modes.train_to_end,
 ) -> int:
     """Train, then write samples, likelihoods, restorations, quality figures and the page; returns the exit code."""
     start, timings = time.perf_counter(), {}
     with timed(timings, "training"):
-        outcome = modes.train_to_end(experiment, workdir)
+        outcome = train_to_end(experiment, workdir)
     if not outcome.finished:
         return exit_code(outcome)
     experiment, params = stored.trained(experiment, workdir)
@@ -157,6 +161,15 @@ OBJECTIVES = {
     "consistency": (consistency_experiment.ConsistencyExperiment, consistency_experiment.MODES),
     "density": (density_experiment.DensityExperiment, density_experiment.MODES),
     "maximum_likelihood": (likelihood_experiment.MaximumLikelihoodExperiment, MODES),
+    "progressive_distillation": (progressive_experiment.ProgressiveExperiment, progressive_experiment.MODES),
+    "reflow": (
+        reflow_experiment.ReflowExperiment,
+        MODES
+        | {
+            "run": functools.partial(run, train_to_end=reflow_experiment.train_to_end),
+            "train": reflow_experiment.train,
+        },
+    ),
     "score": (Experiment, MODES),
     "vdm": (
         likelihood_experiment.VariationalExperiment,

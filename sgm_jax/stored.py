@@ -1,4 +1,4 @@
-"""Networks in the folder of a run: found, converted from other projects, exported; and whole models of other runs."""
+"""Networks in the folder of a run: found, or converted from other projects; and whole models of other runs."""
 
 import dataclasses
 import json
@@ -26,7 +26,7 @@ def parameters(experiment: Experiment, workdir: pathlib.Path, step: int | None =
     Args:
         experiment: what was trained.
         workdir: the run's folder.
-        step: of the checkpoint, the newest unless given.
+        step: of the checkpoint; `sampling.checkpoint` unless given, or the newest.
     """
     return _parameters(experiment, workdir, step, find(experiment.config, workdir))
 
@@ -53,7 +53,8 @@ def trained(experiment: Experiment, workdir: pathlib.Path, step: int | None = No
 
 
 def _parameters(experiment: Experiment, workdir: pathlib.Path, step: int | None, network: Pretrained | None) -> Any:
-    width = experiment.config.sampling.ema_width
+    section = experiment.config.sampling
+    width, step = section.ema_width, section.checkpoint if step is None else step
     if network is not None:
         if width is not None:
             raise ValueError(f"sampling.ema_width needs a training run's folder, got {width} for a stored network")
@@ -170,50 +171,3 @@ def convert(source: str, format: str | None, config: str | None, workdir: pathli
     converted.save(workdir / FILE)
     print(f"{source} converted to {workdir / FILE}, card in {card.write(converted, workdir / FILE)}")
     return 0
-
-
-def export(experiment: Experiment, workdir: pathlib.Path) -> int:
-    """Write the averaged parameters, with all that is needed to use them, as `model.safetensors`, and a card beside it.
-
-    The card tells of the data, the training, and all figures that modes have left in `workdir`.
-    """
-    network = find(experiment.config, workdir)
-    if network is None:
-        network = Pretrained.from_experiment(*trained(experiment, workdir))
-        network = dataclasses.replace(network, card=network.card | history(experiment, workdir))
-    network = dataclasses.replace(network, card=network.card | figures(workdir))
-    network.save(workdir / FILE)
-    print(f"network in {workdir / FILE}, card in {card.write(network, workdir / FILE)}")
-    return 0
-
-
-def history(experiment: Experiment, workdir: pathlib.Path) -> dict[str, Any]:
-    """Return for a card what a network was trained on, and how."""
-    config, dataset = experiment.config, experiment.dataset
-    with Checkpoints(checkpoint_store(config, workdir)) as checkpoints:
-        step = checkpoints.latest
-    rows = [row for row in read_metrics(workdir / "metrics.jsonl") if row["step"] <= (step or 0)]
-    losses = {name: row[name] for row in rows for name in ("loss", "eval_loss") if name in row}
-    data = {"training examples": len(dataset.train), "held-out examples": len(dataset.test)}
-    data |= {name: config.data[name] for name in ("path", "dataset", "category") if config.data[name] is not None}
-    training = {
-        "objective": f"{config.objective}, {config.matching.name} matching, weighting {config.weighting.name}",
-        "steps": step,
-        "batch size": config.train.batch_size,
-        "optimizer": f"{config.optimizer.name}, learning rate {config.optimizer.learning_rate:g}, "
-        f"{config.optimizer.schedule} after {config.optimizer.warmup} steps",
-        "average": f"rate {config.train.ema_rate:g}",
-        "augmentation": config.train.augmentation,
-        "sgm_jax": __version__,
-    }
-    return {"data set": {"name": dataset.name} | data, "training": training | losses}
-
-
-def figures(workdir: pathlib.Path) -> dict[str, Any]:
-    """Return for a card the single numbers of all measurements in a run's folder."""
-    found = {}
-    for name in ("likelihood", "quality", "evaluation"):
-        file = workdir / f"{name}.json"
-        values = json.loads(file.read_text()) if file.is_file() else {}
-        found |= {f"{name}: {key}": value for key, value in values.items() if isinstance(value, int | float | str)}
-    return {"figures": found or {"none": "measured by --mode=likelihood and --mode=evaluate before --mode=export"}}

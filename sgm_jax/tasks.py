@@ -118,6 +118,7 @@ TASKS = {
 }
 METHODS = {
     "annealed_langevin": inverse.AnnealedLangevin,
+    "consistency": inverse.ConsistencyEditing,
     "ddnm": inverse.DDNM,
     "ddnm_plus": inverse.DDNMPlus,
     "ddrm": inverse.DDRM,

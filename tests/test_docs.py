@@ -26,7 +26,7 @@ QUICK = {
     "docs/sampling.md": {"x": (16, 2)},
 }
 SLOW = {
-    "docs/few_step.md": {"continuous": (64,), "trained": (64,)},
+    "docs/few_step.md": {"continuous": (64,), "trained": (64,), "path": (64, 2)},
     "docs/inverse.md": {"x": (1, 1, 8, 8, 1)},
     "docs/likelihood.md": {"bits": (4,), "images": (4, 28, 28, 1)},
     "docs/maximum_likelihood.md": {"raw": (64, 2)},

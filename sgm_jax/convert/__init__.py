@@ -4,7 +4,6 @@ from sgm_jax.convert.consistency import consistency as consistency
 from sgm_jax.convert.denoiser import Denoiser as Denoiser
 from sgm_jax.convert.diffusers import diffusers as diffusers
 from sgm_jax.convert.edm import edm as edm
-from sgm_jax.convert.export import export_sampler as export_sampler
 from sgm_jax.convert.inception import InceptionWeights as InceptionWeights
 from sgm_jax.convert.inception import inception as inception
 from sgm_jax.convert.load import load as load

@@ -5,6 +5,7 @@ from sgm_jax.inverse.blur import Blur, CircularBlur, gaussian_kernel, motion_ker
 from sgm_jax.inverse.checks import check_adjoint, check_measurement
 from sgm_jax.inverse.composed import Composition, Linear, NonLinear
 from sgm_jax.inverse.compressed_sensing import Dense, Hadamard, gaussian_sensing
+from sgm_jax.inverse.consistency import ConsistencyEditing
 from sgm_jax.inverse.ddnm import DDNM, DDNMPlus
 from sgm_jax.inverse.ddrm import DDRM
 from sgm_jax.inverse.decomposed import Decomposed, decompose
@@ -48,6 +49,7 @@ __all__ = [
     "Blur",
     "CircularBlur",
     "Composition",
+    "ConsistencyEditing",
     "DDNM",
     "DDNMPlus",
     "DDRM",

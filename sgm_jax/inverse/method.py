@@ -32,10 +32,12 @@ class AbstractMethod(eqx.Module):
     Attributes:
         needs: the kind of operator that it can use.
         schedule: where its steps are, unless the caller says; `karras` if None.
+        final: what becomes of the last state, as in `sample`, unless the caller says.
     """
 
     needs: ClassVar[type] = AbstractOperator
     schedule: ClassVar[Schedule | None] = None
+    final: ClassVar[str] = "tweedie"
 
     def condition(self, sde: AbstractSDE, score_fn: ScoreFn, measurement: Measurement) -> ScoreFn:
         """Return the score function `(t, x) -> score` given the measurement."""

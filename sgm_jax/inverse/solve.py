@@ -101,7 +101,7 @@ def solve(
         solver=solver,
         schedule=method.schedule if schedule is None else schedule,
         constraint=method.constraint(sde, measurement),
-        **options,
+        **{"final": method.final} | options,
     )
     return _summarise(method, measurement, drawn.x, drawn.nfe)
 

@@ -3,6 +3,7 @@
 from sgm_jax.modes.dry_run import dry_run as dry_run
 from sgm_jax.modes.evaluation import evaluate as evaluate
 from sgm_jax.modes.evaluation import measure_statistics as measure_statistics
+from sgm_jax.modes.exporting import export as export
 from sgm_jax.modes.inverse import invert as invert
 from sgm_jax.modes.inverse import restore as restore
 from sgm_jax.modes.inverse import save_restored as save_restored
@@ -33,6 +34,7 @@ from sgm_jax.modes.shared import HELD_OUT as HELD_OUT
 from sgm_jax.modes.shared import INVERSE as INVERSE
 from sgm_jax.modes.shared import LATENTS as LATENTS
 from sgm_jax.modes.shared import LIKELIHOOD as LIKELIHOOD
+from sgm_jax.modes.shared import PAIRS as PAIRS
 from sgm_jax.modes.shared import SAMPLES as SAMPLES
 from sgm_jax.modes.shared import TRAINING_DATA as TRAINING_DATA
 from sgm_jax.modes.shared import Unsuitable as Unsuitable
@@ -47,7 +49,6 @@ from sgm_jax.modes.shared import stream as stream
 from sgm_jax.modes.shared import write_json as write_json
 from sgm_jax.modes.training import train as train
 from sgm_jax.modes.training import train_to_end as train_to_end
-from sgm_jax.stored import export
 
 MODES = {
     "suggest": suggest,

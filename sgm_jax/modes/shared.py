@@ -18,7 +18,9 @@ from sgm_jax.training.checkpoint import to_json
 from sgm_jax.version import __version__
 
 # Streams of randomness, each a function of the config's seed alone.
-TRAINING_DATA, HELD_OUT, SAMPLES, LIKELIHOOD, INVERSE, CLASSIFIER, FILM, LATENTS, CALIBRATION, SELECTION = range(10)
+TRAINING_DATA, HELD_OUT, SAMPLES, LIKELIHOOD, INVERSE, CLASSIFIER, FILM, LATENTS, CALIBRATION, SELECTION, PAIRS = range(
+    11
+)
 
 
 class Unsuitable(ValueError):

@@ -27,6 +27,10 @@ from sgm_jax.objectives.matching import over_noise_levels as over_noise_levels
 from sgm_jax.objectives.matching import sliced_score_matching as sliced_score_matching
 from sgm_jax.objectives.matching import sliced_score_matching_vr as sliced_score_matching_vr
 from sgm_jax.objectives.maximum_likelihood import maximum_likelihood as maximum_likelihood
+from sgm_jax.objectives.progressive import progressive_distillation as progressive_distillation
+from sgm_jax.objectives.progressive import two_steps_in_one as two_steps_in_one
+from sgm_jax.objectives.reflow import reflow as reflow
+from sgm_jax.objectives.reflow import reflow_pairs as reflow_pairs
 from sgm_jax.objectives.times import KarrasTimes as KarrasTimes
 from sgm_jax.objectives.times import LevelTimes as LevelTimes
 from sgm_jax.objectives.times import LogNormalTimes as LogNormalTimes
@@ -44,5 +48,8 @@ from sgm_jax.objectives.weightings import LogSNRWeighting as LogSNRWeighting
 from sgm_jax.objectives.weightings import MinSNRWeighting as MinSNRWeighting
 from sgm_jax.objectives.weightings import Weighting as Weighting
 from sgm_jax.objectives.weightings import as_weighting as as_weighting
+from sgm_jax.objectives.weightings import flow_weighting as flow_weighting
 from sgm_jax.objectives.weightings import likelihood_weighting as likelihood_weighting
 from sgm_jax.objectives.weightings import noise_weighting as noise_weighting
+from sgm_jax.objectives.weightings import snr_plus_one_weighting as snr_plus_one_weighting
+from sgm_jax.objectives.weightings import truncated_snr_weighting as truncated_snr_weighting

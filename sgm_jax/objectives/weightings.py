@@ -54,11 +54,29 @@ class LogSNRWeighting(eqx.Module):
         return self.function(sde.log_snr(t))
 
 
+def flow_weighting(sde: AbstractSDE, t: Level) -> Array:
+    """Weigh the error of the velocity `noise - x0` of straight lines alike (Liu et al., 2022, eq. 1)."""
+    return jnp.square(1 + sde.s(t))
+
+
+def snr_plus_one_weighting(sde: AbstractSDE, t: Level) -> Array:
+    """Weigh the error of the denoised data by `SNR + 1` (Salimans and Ho, 2022, section 4)."""
+    return 1 + jnp.square(sde.s(t))
+
+
+def truncated_snr_weighting(sde: AbstractSDE, t: Level) -> Array:
+    """Weigh the error of the denoised data by `max(SNR, 1)` (Salimans and Ho, 2022, section 4)."""
+    return jnp.maximum(1.0, jnp.square(sde.s(t)))
+
+
 WEIGHTINGS = {
+    "flow": flow_weighting,
     "noise": noise_weighting,
     "likelihood": likelihood_weighting,
     "edm": EDMWeighting(),
     "min_snr": MinSNRWeighting(),
+    "snr_plus_one": snr_plus_one_weighting,
+    "truncated_snr": truncated_snr_weighting,
 }
 
 
