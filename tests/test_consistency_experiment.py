@@ -39,7 +39,7 @@ def config(teacher):
     config.sde.name = "edm"
     config.sde.t_min, config.sde.t_max = 0.05, 20.0
     config.prediction.name, config.prediction.sigma_data, config.prediction.s_min = "consistency", 1.0, 0.05
-    config.times.name = "karras"
+    config.times.name, config.times.mean, config.times.std = "karras", None, None
     config.distillation.teacher = teacher[0]
     config.sampling.process, config.sampling.solver, config.sampling.steps = "reverse_sde", "consistency", 2
     config.sampling.to_zero, config.sampling.final = True, "none"
@@ -74,7 +74,10 @@ def test_the_target_is_the_average_with_the_decay_of_the_step(config):
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
-        ({"distillation.teacher": None}, "start 'teacher' needs a distillation.teacher, got None"),
+        (
+            {"distillation.teacher": None, "consistency.name": "training"},
+            "start 'teacher' needs a distillation.teacher, got None",
+        ),
         ({"distillation.teacher": None, "distillation.start": "random"}, "'distillation' needs a distillation.teacher"),
         ({"distillation.teacher": "nowhere"}, "must be the folder of a trained model, or one of mnist, got 'nowhere'"),
         ({"distillation.start": "student"}, "distillation.start must be one of teacher, random, got 'student'"),
