@@ -1,6 +1,5 @@
 """Networks in the folder of a run: found, or converted from other projects; and whole models of other runs."""
 
-import dataclasses
 import json
 import pathlib
 from collections.abc import Callable, Sequence
@@ -16,8 +15,7 @@ from sgm_jax.convert import Pretrained, card, load
 from sgm_jax.convert.pretrained import FILE
 from sgm_jax.convert.shipped import names, pretrained
 from sgm_jax.experiment import Experiment
-from sgm_jax.training import Checkpoints, Snapshots, read_metrics
-from sgm_jax.version import __version__
+from sgm_jax.training import Checkpoints, Snapshots
 
 
 def parameters(experiment: Experiment, workdir: pathlib.Path, step: int | None = None) -> Any:
