@@ -1,4 +1,4 @@
-"""What checkpoints and input cost: `python benchmarks/checkpointing.py [steps]`.
+"""What checkpoints and input cost: `python -m benchmarks.checkpointing [steps]`.
 
 Trains the MNIST config for a few hundred steps, by turns with a checkpoint every 100 steps and without any, in one
 process; prints how much longer a step takes with checkpoints, written in the background, and the share of the time that

@@ -1,4 +1,4 @@
-"""Samplers of few evaluations on the trained digits model: `python launch.py && python benchmarks/digits.py`.
+"""Samplers of few evaluations on the trained digits model: `python launch.py && python -m benchmarks.digits`.
 
 For each sampler and budget: the error of 100 samples to the network's own fine solution from the same noise (adaptive
 to 1e-5; root mean square and median over samples, per pixel, in the model's range [-1, 1]), and the Fréchet distance of

@@ -1,6 +1,6 @@
 """Memory, time and accuracy of streaming statistics: 50,000 x 2048 features and their Fréchet distance.
 
-    python benchmarks/evaluation.py [--count=50000] [--features=2048] [--block=500]
+    python -m benchmarks.evaluation [--count=50000] [--features=2048] [--block=500]
 
 The true mean and covariance are known, so that the accuracy is told; the peak memory is that of the whole process.
 """

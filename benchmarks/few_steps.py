@@ -1,4 +1,4 @@
-"""Fréchet distances of digits drawn in one to eight steps: `python benchmarks/few_steps.py`.
+"""Fréchet distances of digits drawn in one to eight steps: `python -m benchmarks.few_steps`.
 
 After `python launch.py --config=configs/progressive.py` and `python launch.py --config=configs/reflow.py`. Beside the
 students stands their teacher, the network that comes with the library, in as many steps of DDIM, guided. 500 samples,

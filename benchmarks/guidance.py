@@ -1,4 +1,4 @@
-"""Classifier-free guidance in two evaluations of the network or in one: `python benchmarks/guidance.py`.
+"""Classifier-free guidance in two evaluations of the network or in one: `python -m benchmarks.guidance`.
 
 Milliseconds of ten guided steps of the network that comes with the library, the two in turns, and their ratio; the
 median of the rounds.

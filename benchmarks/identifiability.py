@@ -1,4 +1,4 @@
-"""Whether two trainings find the same code: `python benchmarks/identifiability.py`.
+"""Whether two trainings find the same code: `python -m benchmarks.identifiability`.
 
 The code of an image is where the probability flow carries it. The flow follows from the densities of the noisy data
 alone, so two models of the same data must agree in it, whatever their seeds. Two networks are trained on 8x8 digits

@@ -1,6 +1,6 @@
 """Images a second that training gets from prepared 32x32 images, and the memory that it takes over many batches.
 
-`python benchmarks/input.py` makes 20,000 images that look like photographs, as PNGs in tfds's array_record format and
+`python -m benchmarks.input` makes 20,000 images that look like photographs, as PNGs in tfds's array_record format and
 as prepared records of bytes, reads both in batches of 128 for some seconds each, and then counts memory over
 `--batches` batches of 32, as many as an hour of training has at 20 steps a second. `--workers` processes decode PNGs.
 """

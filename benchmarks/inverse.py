@@ -1,6 +1,6 @@
 """What methods for inverse problems get wrong where the truth is known, and what they cost.
 
-`python benchmarks/inverse.py gaussian`, `mixture` and `cost` print a table each; without an argument all three.
+`python -m benchmarks.inverse gaussian`, `mixture` and `cost` print a table each; without an argument all three.
 
 Gaussian: 6 dimensions of any covariance, 3 random combinations measured. Mixture: 8 dimensions, four modes, 2 random
 combinations measured. Errors are relative to the prior; the first line is what as many exact samples would show.

@@ -1,4 +1,4 @@
-"""Exact likelihoods beside score_sde's way of computing them: `python benchmarks/likelihood.py`.
+"""Exact likelihoods beside score_sde's way of computing them: `python -m benchmarks.likelihood`.
 
 score_sde hands the ODE to `scipy.integrate.solve_ivp` (RK45): a loop on the host over double-precision vectors, which
 calls a compiled drift and a compiled divergence one after the other. Here the whole solve is one compiled program. Both

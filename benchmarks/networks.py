@@ -1,4 +1,4 @@
-"""Speed of the networks beside PyTorch: `python benchmarks/networks.py [--rounds N]`, with the parity extra.
+"""Speed of the networks beside PyTorch: `python -m benchmarks.networks [--rounds N]`, with the parity extra.
 
 The NCSN++ of score_sde at half its width (64 channels, multipliers 1, 2, 2, 2, two blocks a level, 32x32) and DDPM of
 the same widths, each beside diffusers' `UNet2DModel` of these widths, batch 8: milliseconds an image of a forward pass

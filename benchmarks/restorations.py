@@ -1,4 +1,4 @@
-"""Restorations by task and method: `python benchmarks/restorations.py [--config=FILE] [--workdir=FOLDER] [tasks ...]`.
+"""Restorations by task and method: `python -m benchmarks.restorations [--config=FILE] [--workdir=FOLDER] [tasks ...]`.
 
 Measures held-out images and restores them, by default the shipped digits; prints peak signal-to-noise ratio and
 structural similarity of the mean of the draws, the share of true pixels within the 90 % credible interval of the draws

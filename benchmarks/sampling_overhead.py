@@ -1,4 +1,4 @@
-"""What the sampler costs beyond its arithmetic: `python benchmarks/sampling_overhead.py`.
+"""What the sampler costs beyond its arithmetic: `python -m benchmarks.sampling_overhead`.
 
 Three tables from one run: `sgm_jax.sample` beside a hand-written `lax.fori_loop` of the same arithmetic, in turns, as
 ratios of the medians; microseconds a step of a trivial model beside diffusers and azula, where they are installed; and

@@ -1,4 +1,4 @@
-"""Error per evaluation of the score, beside diffusers and azula: `python benchmarks/solvers.py`.
+"""Error per evaluation of the score, beside diffusers and azula: `python -m benchmarks.solvers`.
 
 Every library is given the exact model of one Gaussian mixture: 8 components of equal weight, means `4 N(0, I)`,
 standard deviation 0.3, in 2 and 64 dimensions, float64. The error is that of each of 1,024 samples to the exact

@@ -1,4 +1,4 @@
-"""What weighting for likelihood gains in bits per dimension: `python benchmarks/weightings.py --data=digits`.
+"""What weighting for likelihood gains in bits per dimension: `python -m benchmarks.weightings --data=digits`.
 
 One network is trained from one seed and for one number of steps by two rules: every noise level weighted alike at times
 uniform in the SDE's own (DDPM's loss), and likelihood weighting at times drawn in proportion to it

@@ -148,6 +148,7 @@ class LogitScaling(AbstractScaling):
 
     def log_volume(self, x: Batch) -> PerExample:
         """Return the sum of `log((1 - 2 alpha) / levels) - log sigmoid(x) - log sigmoid(-x)` over the example."""
+        assert self.levels is not None  # as checked when it was made
         slope = (1 - 2 * self.alpha) / self.levels
         return sum_per_example(math.log(slope) - jax.nn.log_sigmoid(x) - jax.nn.log_sigmoid(-x))
 

@@ -1,6 +1,7 @@
 """Solve inverse problems: samples of the data given measurements, by any method."""
 
 from collections.abc import Callable
+from typing import Any
 
 import diffrax
 import equinox as eqx
@@ -94,6 +95,7 @@ def solve(
     measurement = Measurement(measurement.operator, measurement.map(lambda operator, y: operator.record(y)))
     if solver is None and process is None:
         solver = method.solver(measurement)
+    given: dict[str, Any] = {"final": method.final} | options
     drawn = sample(
         key,
         (ReverseSDE if process is None else process)(sde, method.condition(sde, score_fn, measurement)),
@@ -101,7 +103,7 @@ def solve(
         solver=solver,
         schedule=method.schedule if schedule is None else schedule,
         constraint=method.constraint(sde, measurement),
-        **{"final": method.final} | options,
+        **given,
     )
     return _summarise(method, measurement, drawn.x, drawn.nfe)
 

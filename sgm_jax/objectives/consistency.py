@@ -96,8 +96,8 @@ def adjacent(
     low, high = (sde.s(end) ** (1 / rho) for end in (sde.t_min, sde.t_max))
     place = (sde.s(t) ** (1 / rho) - low) / (high - low) * (count - 1)
     index = jnp.clip(jnp.floor(place), 0, count - 2)
-    ends = (sde.t((low + i / (count - 1) * (high - low)) ** rho) for i in (index, index + 1))
-    return tuple(jnp.clip(end, sde.t_min, sde.t_max) for end in ends)
+    lower, upper = (sde.t((low + i / (count - 1) * (high - low)) ** rho) for i in (index, index + 1))
+    return jnp.clip(lower, sde.t_min, sde.t_max), jnp.clip(upper, sde.t_min, sde.t_max)
 
 
 # ---------------------------------------------------------------------------------------------------- teacher's steps
