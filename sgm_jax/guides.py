@@ -5,8 +5,8 @@ import dataclasses
 from ml_collections import ConfigDict
 
 from sgm_jax import guidance, stored
-from sgm_jax.classifier_experiment import ClassifierExperiment
 from sgm_jax.experiment import Experiment
+from sgm_jax.experiments.classifier import ClassifierExperiment
 
 
 def attach(experiment: Experiment) -> Experiment:

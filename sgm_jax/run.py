@@ -12,21 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sgm_jax import (
-    classifier_experiment,
-    consistency_experiment,
-    density_experiment,
-    fitted,
-    likelihood_experiment,
-    modes,
-    progressive_experiment,
-    reflow_experiment,
-    report,
-    representation,
-    sampling,
-    stored,
-)
+from sgm_jax import fitted, modes, report, representation, sampling, stored
 from sgm_jax.experiment import Experiment
+from sgm_jax.experiments import classifier, consistency, density, likelihood, progressive, reflow
 from sgm_jax.sampling import Angle
 from sgm_jax.shapes import per_example_keys
 from sgm_jax.training import Outcome, exit_code, read_metrics
@@ -155,24 +143,24 @@ def environment() -> dict[str, str]:
 
 
 MODES = {"run": run, **modes.MODES}
-_bounded = {"measure_likelihood": likelihood_experiment.measure_bound}
+_bounded = {"measure_likelihood": likelihood.measure_bound}
 OBJECTIVES = {
-    "classifier": (classifier_experiment.ClassifierExperiment, classifier_experiment.MODES),
-    "consistency": (consistency_experiment.ConsistencyExperiment, consistency_experiment.MODES),
-    "density": (density_experiment.DensityExperiment, density_experiment.MODES),
-    "maximum_likelihood": (likelihood_experiment.MaximumLikelihoodExperiment, MODES),
-    "progressive_distillation": (progressive_experiment.ProgressiveExperiment, progressive_experiment.MODES),
+    "classifier": (classifier.ClassifierExperiment, classifier.MODES),
+    "consistency": (consistency.ConsistencyExperiment, consistency.MODES),
+    "density": (density.DensityExperiment, density.MODES),
+    "maximum_likelihood": (likelihood.MaximumLikelihoodExperiment, MODES),
+    "progressive_distillation": (progressive.ProgressiveExperiment, progressive.MODES),
     "reflow": (
-        reflow_experiment.ReflowExperiment,
+        reflow.ReflowExperiment,
         MODES
         | {
-            "run": functools.partial(run, train_to_end=reflow_experiment.train_to_end),
-            "train": reflow_experiment.train,
+            "run": functools.partial(run, train_to_end=reflow.train_to_end),
+            "train": reflow.train,
         },
     ),
     "score": (Experiment, MODES),
     "vdm": (
-        likelihood_experiment.VariationalExperiment,
+        likelihood.VariationalExperiment,
         MODES | {"run": functools.partial(run, **_bounded), "likelihood": functools.partial(modes.measure, **_bounded)},
     ),
 }

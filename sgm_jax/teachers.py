@@ -3,8 +3,8 @@
 from ml_collections import ConfigDict
 
 from sgm_jax import run, stored
-from sgm_jax.distillation_experiment import DistillationExperiment, Teacher
 from sgm_jax.experiment import Experiment
+from sgm_jax.experiments.distillation import DistillationExperiment, Teacher
 from sgm_jax.naming import choose
 
 # Objectives whose models have no score of noisy data.

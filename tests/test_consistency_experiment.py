@@ -9,8 +9,8 @@ import pytest
 
 from configs import consistency, toy
 from sgm_jax import modes, teachers
-from sgm_jax.consistency_experiment import ConsistencyExperiment
 from sgm_jax.experiment import Experiment
+from sgm_jax.experiments.consistency import ConsistencyExperiment
 from sgm_jax.training import Checkpoints, read_metrics
 
 

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from configs.toy import get_config
-from sgm_jax import data, modes, objectives, reflow_experiment
-from sgm_jax.distillation_experiment import Teacher
+from sgm_jax import data, modes, objectives
 from sgm_jax.experiment import Experiment
-from sgm_jax.progressive_experiment import ProgressiveExperiment
-from sgm_jax.reflow_experiment import ReflowExperiment, with_pairs
+from sgm_jax.experiments import reflow
+from sgm_jax.experiments.distillation import Teacher
+from sgm_jax.experiments.progressive import ProgressiveExperiment
+from sgm_jax.experiments.reflow import ReflowExperiment, with_pairs
 from sgm_jax.run import OBJECTIVES
 from sgm_jax.sampling import ProbabilityFlow
 from sgm_jax.shapes import per_example_keys
@@ -106,7 +107,7 @@ def test_reflow_trains_on_its_pairs_and_goes_on(tmp_path):
     config = toy("reflow", pairs=32)
     config.train.update(dict(steps=20, eval_every=20, checkpoint_every=10, log_every=5))
     experiment = taught(ReflowExperiment, config)
-    assert reflow_experiment.train(experiment, tmp_path) == 0
+    assert reflow.train(experiment, tmp_path) == 0
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert np.isfinite(rows[-1]["eval_loss"]) and rows[-1]["step"] == 20
 

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from configs.toy import get_config
 from sgm_jax import modes, stored
 from sgm_jax.convert import Pretrained
-from sgm_jax.likelihood_experiment import MaximumLikelihoodExperiment, VariationalExperiment, measure_bound
+from sgm_jax.experiments.likelihood import MaximumLikelihoodExperiment, VariationalExperiment, measure_bound
 from sgm_jax.run import OBJECTIVES
 from sgm_jax.training import Checkpoints
 

@@ -23,8 +23,8 @@ from sgm_jax import guidance, modes, objectives
 from sgm_jax.checks import sampling_levels
 from sgm_jax.components import load_data
 from sgm_jax.convert import Pretrained
-from sgm_jax.distillation_experiment import DistillationExperiment, Teacher, run
 from sgm_jax.experiment import Experiment
+from sgm_jax.experiments.distillation import DistillationExperiment, Teacher, run
 from sgm_jax.score import NetworkScore
 from sgm_jax.shapes import Batch, PRNGKey, ScoreFn
 from sgm_jax.training import TrainState

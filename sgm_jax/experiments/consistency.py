@@ -16,7 +16,7 @@ from sgm_jax import modes, objectives
 from sgm_jax.augmentation import identity
 from sgm_jax.components import DEQUANTISATIONS, load_data
 from sgm_jax.convert import Pretrained
-from sgm_jax.distillation_experiment import DistillationExperiment, run
+from sgm_jax.experiments.distillation import DistillationExperiment, run
 from sgm_jax.naming import choose, construct
 from sgm_jax.score import ConsistencyPreconditioned, EDMPreconditioned, NetworkScore
 from sgm_jax.shapes import PRNGKey

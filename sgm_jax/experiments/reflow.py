@@ -20,7 +20,7 @@ from tqdm import tqdm
 from sgm_jax import modes, objectives
 from sgm_jax.components import REDUCTIONS, load_data
 from sgm_jax.convert import Pretrained
-from sgm_jax.distillation_experiment import DistillationExperiment
+from sgm_jax.experiments.distillation import DistillationExperiment
 from sgm_jax.sampling import ProbabilityFlow
 from sgm_jax.score import NetworkScore
 from sgm_jax.shapes import Batch, PRNGKey, PRNGKeys, per_example_keys
