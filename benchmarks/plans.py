@@ -38,7 +38,7 @@ def make(name: str, topology: str) -> dict:
     start = time.perf_counter()
     with tempfile.TemporaryDirectory() as workdir:
         command = [sys.executable, "launch.py", f"--config=configs/{config}", "--mode=plan", f"--topology={topology}"]
-        options = [batch, "--nosampler", *overrides, f"--workdir={workdir}"]
+        options = [batch, "--sampler=false", *overrides, f"--workdir={workdir}"]
         subprocess.run([*command, *options], cwd=ROOT, check=True)
         result = json.loads((pathlib.Path(workdir) / "plan.json").read_text())
     # The largest of all the processes waited for so far, in KiB.

@@ -38,7 +38,7 @@ HELP = """usage: {program} [--mode=MODE] [--config=FILE[:VARIANT]] [--workdir=FO
   --dry_run  print what the mode would do, its size and time, and touch nothing; --debug: errors with their traceback
   --mode     what to do (run):
 {modes}
-  --topology=v5e:16x16 (or cpu, gpu) [--price=PER_CHIP_HOUR] [--suggest] [--nosampler]  of plan; --names of list
+  --topology=v5e:16x16 (or cpu, gpu) [--price=PER_CHIP_HOUR] [--suggest] [--sampler=false]  of plan; --names of list
   --source=PATH [--format=NAME] [--source_config=JSON or name]           of convert
   --coordinator=HOST:PORT --num_processes=N --process_id=I [--heartbeat_timeout=SECONDS]  one of N (docs/scale.md)
 Ctrl-C and SIGTERM save a checkpoint first; the same command then goes on where it stopped. Exit codes: 0 done, or

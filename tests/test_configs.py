@@ -166,7 +166,7 @@ def figures_of_the_docs():
 
 def test_published_figures_are_those_of_the_docs():
     figures = figures_of_the_docs()
-    assert len(figures) == 28
+    assert len(figures) == 30
     for name in NAMES:
         config, wanted = get_config(name, "full"), figures.get(name, {})
         assert {key: value for key, value in config.published.items() if value is not None} == wanted, name

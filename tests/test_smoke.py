@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from test_configs import NAMES, get_config
 
-from sgm_jax import modes
+from sgm_jax import modes, teachers
 from sgm_jax.run import OBJECTIVES
 from sgm_jax.training import parallel, read_metrics
 
@@ -30,6 +30,14 @@ def kept_programs(tmp_path_factory, worker_id):
         jax.config.update(name, value)
 
 
+def trained_teacher(workdir, folder):
+    """Train the teacher that a config finds in `workdir`, where its own config puts it, and return its folder."""
+    folder.mkdir()
+    config = get_config(workdir.removeprefix("runs/"), "smoke").lock()
+    assert modes.train(OBJECTIVES[config.objective][0].from_config(config), folder) == 0
+    return folder
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_every_smoke_variant_trains_samples_and_evaluates(name, tmp_path, monkeypatch):
@@ -37,8 +45,10 @@ def test_every_smoke_variant_trains_samples_and_evaluates(name, tmp_path, monkey
         monkeypatch.setattr(
             modes.training, "training_mesh", lambda config: parallel.make_mesh(devices=jax.devices()[:1])
         )
-    config = get_config(name, "smoke").lock()
-    experiment = OBJECTIVES[config.objective][0].from_config(config)
+    config = get_config(name, "smoke")
+    if config.objective == "consistency" and config.distillation.teacher is not None:
+        config.distillation.teacher = str(trained_teacher(config.distillation.teacher, tmp_path / "teacher"))
+    experiment = teachers.attach(OBJECTIVES[config.objective][0].from_config(config.lock()))
     assert modes.train(experiment, tmp_path) == 0
     assert modes.sample(experiment, tmp_path) == 0
     assert modes.evaluate(experiment, tmp_path) == 0

@@ -229,7 +229,7 @@ assert abs(samples.mean() / 255 - real) < 0.1
 x = model.scaling.dequantise(jax.random.key(1), jnp.asarray(held_out))
 options = {"chart": sgm.Angle(0.5), "rtol": 1e-2, "atol": 1e-2}
 likelihood = sgm.log_likelihood(jax.random.key(2), model.sde, model.score_fn, x, **options)
-bits = model.scaling.bits_per_dim(likelihood.log_prob, x[0].size)
+bits = model.scaling.bits_per_dim(likelihood.log_prob, x)
 print(f"bits per dimension {bits.mean():.2f}, {likelihood.nfe} evaluations")
 assert bits.mean() < 7
 

@@ -147,7 +147,7 @@ assert distances["samples"] < 0.5 * (distances["held-out digits"] + distances["s
 x = scaling.dequantise(jax.random.key(2), jnp.asarray(test[:8]))
 options = {"chart": sgm.Angle(0.6), "rtol": 1e-2, "atol": 1e-2}
 likelihood = sgm.log_likelihood(jax.random.key(3), sde, score(average), x, **options)
-bits = scaling.bits_per_dim(likelihood.log_prob, x[0].size)
+bits = scaling.bits_per_dim(likelihood.log_prob, x)
 print(f"bits per dimension: {bits.mean():.2f} ({likelihood.nfe} evaluations)")
 assert bits.mean() < 6
 

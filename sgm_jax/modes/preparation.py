@@ -71,7 +71,9 @@ def sizes(config: ConfigDict, workdir: pathlib.Path) -> dict[str, Any]:
 
 
 def with_sizes(config: ConfigDict, sizes: Mapping[str, Any]) -> ConfigDict:
-    """Return the config with those of its fields that are None put to their chosen sizes."""
+    """Return the config with those of its fields that are None put to their chosen sizes, itself without any."""
+    if not sizes:
+        return config
     config = config.copy_and_resolve_references()
     with config.unlocked():
         for name, value in sizes.items():

@@ -30,6 +30,9 @@ def test_it_is_small_and_says_what_it_is():
     # How data are read is nothing of the model.
     for name in ("cache", "workers", "prefetch"):
         del now["data"][name]
+    # The file was written when the range of the one transform that there was had its default in the config.
+    assert now["data"].pop("transform") == "affine"
+    now["data"] |= {"low": -1.0, "high": 1.0}
     for section in ("data", "network", "sde", "prediction", "optimizer"):
         assert {k: v for k, v in trained[section].items() if v is not None} == {
             k: list(v) if isinstance(v, tuple) else v for k, v in now[section].items() if v is not None

@@ -178,10 +178,10 @@ def test_likelihoods_on_all_devices_are_those_of_one(monkeypatch):
     params = jax.tree.map(lambda p: p + 0.01, experiment.init().params)
     index = np.arange(16)
     batch = datasets.gather(experiment.dataset.test, index)
-    eight = modes.likelihood.log_likelihood(experiment, params, batch, index, 0).log_prob
+    eight, _ = modes.likelihood.log_likelihood(experiment, params, batch, index, 0)
     assert len(eight.sharding.device_set) == 8
     monkeypatch.setattr(modes.likelihood, "spread", lambda tree: tree)
-    one = modes.likelihood.log_likelihood(experiment, params, batch, index, 0).log_prob
+    one, _ = modes.likelihood.log_likelihood(experiment, params, batch, index, 0)
     assert len(one.sharding.device_set) == 1
     np.testing.assert_allclose(eight, one, rtol=1e-5, atol=1e-5)
 
