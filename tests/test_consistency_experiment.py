@@ -35,7 +35,7 @@ def config(teacher):
     """A student of that teacher, under another SDE."""
     config = toy.get_config("smoke")
     config.data.size = 400
-    config.train.eval_examples = 32
+    config.train.batch_size, config.train.eval_examples = 64, 32
     config.objective = "consistency"
     config.sde.name = "edm"
     config.sde.t_min, config.sde.t_max = 0.05, 20.0
