@@ -23,7 +23,7 @@ def teacher(tmp_path_factory):
     modes.write_json(folder / "config.json", config.to_dict())
     experiment = Experiment.from_config(config)
     state = experiment.init()
-    state = dataclasses.replace(state, ema_params=jax.tree.map(lambda p: p + 0.05, state.ema_params))
+    state = dataclasses.replace(state, ema_params=jax.tree.map(lambda p: p + 0.01, state.ema_params))
     with Checkpoints(folder) as checkpoints:
         checkpoints.save(state, {}, config.to_dict())
         checkpoints.wait()
