@@ -78,6 +78,7 @@ def test_untrained_flow_is_uniform_dequantisation():
     np.testing.assert_allclose(bound / (2 * np.log(2)), bits, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_trained_flow_tightens_the_bound():
     flow, optimizer, steps = DequantisationFlow(width=16, layers=4), optax.adam(5e-3), 400
     params = flow.init(jax.random.key(0), jnp.zeros((1, 2)), jnp.zeros((1, 2)))

@@ -21,16 +21,16 @@ TUTORIALS = sorted(path.name for path in ROOT.glob("docs/tutorials/*.py"))
 QUICK = {
     "README.md": {"samples": (500, 2), "log_prob": (100,)},
     "docs/evaluation.md": {"mean": (27,)},
-    "docs/networks.md": {"images": (4, 28, 28, 1)},
     "docs/objectives.md": {"loss": (64,), "sliced": (64,)},
-    "docs/sampling.md": {"x": (16, 2)},
 }
 SLOW = {
     "docs/few_step.md": {"continuous": (64,), "trained": (64,), "path": (64, 2)},
     "docs/inverse.md": {"x": (1, 1, 8, 8, 1)},
     "docs/likelihood.md": {"bits": (4,), "images": (4, 28, 28, 1)},
     "docs/maximum_likelihood.md": {"raw": (64, 2)},
+    "docs/networks.md": {"images": (4, 28, 28, 1)},
     "docs/operators.md": {"found": (64, 64, 1)},
+    "docs/sampling.md": {"x": (16, 2)},
 }
 ELSEWHERE = ("docs/interop.md",)  # tests/test_interop.py runs it
 LAUNCHER = re.compile(r"(?:launch\.py|sgm-jax) (?=-)")

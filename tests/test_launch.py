@@ -94,6 +94,7 @@ def folder(tmp_path, sizes):
     return images
 
 
+@pytest.mark.slow
 def test_image_folders_are_checked_before_training(tmp_path):
     images = folder(tmp_path, [16] * 8)
     options = [SMOKE, f"--workdir={tmp_path}/run", "--config.data.name=folder", f"--config.data.path={images}"]

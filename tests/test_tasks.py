@@ -17,7 +17,9 @@ def problem(shape=(8, 8, 1), **changes):
     return make_problem(jax.random.key(0), section, shape)
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(
+    "task", [pytest.param(t, marks=pytest.mark.slow) if t == "compressed_sensing" else t for t in TASKS]
+)
 def test_every_task_measures_images_and_shows_them(task):
     shape = (16, 16, 3) if task == "colorize" else (16, 16, 1)
     options = {"acceleration": 2.0} if task == "mri" else {}

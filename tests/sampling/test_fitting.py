@@ -78,6 +78,7 @@ def test_more_steps_than_rows_are_an_error():
         ).x.block_until_ready()
 
 
+@pytest.mark.slow
 def test_gradients_with_respect_to_the_table_are_finite_and_right():
     weights = jnp.asarray(adams_bashforth(LEVELS, memory=5))
 
