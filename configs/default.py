@@ -64,6 +64,7 @@ def get_config() -> ConfigDict:
     config.network.name = "unet"  # energy_mlp, energy_unet, mlp, ncsn, ncsnv2, ncsnv2_deeper, ncsnv2_deepest, unet
     config.network.dtype = placeholder(str)  # to compute in: float32, bfloat16; parameters are float32
     config.network.remat = placeholder(str)  # of unet and dit, recomputed in the backward pass: none, block
+    config.network.scan_blocks = placeholder(bool)  # of unet and dit, equal blocks compiled once
     config.network.num_classes = placeholder(int)  # of a class-conditional model; the data need labels
 
     config.prediction = ConfigDict()
