@@ -1,8 +1,9 @@
 """A consistency model of digits, distilled from the network that comes with the library.
 
-    python launch.py --config=configs/consistency.py            the consistency function of sgm_jax.pretrained("mnist")
-    python launch.py --config=configs/consistency.py:continuous the same in continuous time
-    python launch.py --config=configs/consistency.py:training   from data alone
+    python launch.py --config=configs/consistency.py              from 3,000 whole trajectories of the network
+    python launch.py --config=configs/consistency.py:distillation between adjacent noise levels
+    python launch.py --config=configs/consistency.py:continuous   the same in continuous time
+    python launch.py --config=configs/consistency.py:training     from data alone
 
 Two steps, or with --config.sampling.steps=1 one. What they reach stands in docs/few_step.md.
 
@@ -17,7 +18,7 @@ from ml_collections import ConfigDict
 from configs.default import shrink
 from configs.mnist_conditional import get_config as get_mnist
 
-VARIANTS = ("full", "continuous", "training", "smoke")
+VARIANTS = ("full", "distillation", "continuous", "training", "smoke")
 
 
 def get_config(variant: str = "full") -> ConfigDict:
@@ -32,22 +33,21 @@ def get_config(variant: str = "full") -> ConfigDict:
 
     config.distillation.teacher = "mnist"
     config.distillation.guidance = 1.3
-    config.consistency.name = "distillation"
-    config.consistency.last = 12
-    config.consistency.distance = "pseudo_huber"
+    config.distillation.steps = 12
+    config.distillation.pairs = 3000
+    config.consistency.name = "trajectories"
     config.times.name = "karras"
     config.times.mean = None
     config.times.std = None
 
-    config.optimizer.name = "adam"
-    config.optimizer.learning_rate = 5e-4
+    config.optimizer.learning_rate = 0.01
     config.optimizer.warmup = 20
     config.train.batch_size = 32
     config.train.steps = 800
     config.train.ema_rate = 0.99
     config.train.label_dropout = 0.0
     config.train.log_every = 20
-    config.train.eval_every = 200
+    config.train.eval_every = 0  # held-out trajectories would cost the teacher's steps
     config.train.checkpoint_every = 100
 
     config.sampling.process = "reverse_sde"
@@ -61,6 +61,14 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.inverse.method = "consistency"
     config.inverse.steps = 8
 
+    if variant in ("distillation", "continuous", "training"):
+        config.distillation.pairs = 0
+        config.consistency.name = "distillation"
+        config.consistency.last = 12
+        config.consistency.distance = "pseudo_huber"
+        config.optimizer.name = "adam"
+        config.optimizer.learning_rate = 5e-4
+        config.train.eval_every = 200
     if variant == "continuous":
         config.prediction.name = "edm"
         config.prediction.s_min = None
@@ -87,5 +95,8 @@ def get_config(variant: str = "full") -> ConfigDict:
     if variant == "smoke":
         shrink(config)
         config.distillation.start = "random"
+        config.distillation.steps = 3
+        config.distillation.pairs = 16
+        config.train.eval_examples = 8
         config.sampling.steps = 2
     return config

@@ -141,11 +141,11 @@ def get_config() -> ConfigDict:
     config.distillation.start = "teacher"  # what parameters training starts from: teacher, random
     config.distillation.guidance = 1.0  # the teacher's classifier-free scale
     config.distillation.rounds = 4  # of progressive_distillation, each of which halves the number of steps
-    config.distillation.steps = 24  # of the teacher's sampler, DPM-Solver++, in pairs for reflow
-    config.distillation.pairs = 0  # for reflow, made once into a file; 0 for new ones in every step
+    config.distillation.steps = 24  # of the teacher's sampler, DPM-Solver++, in pairs for reflow, and trajectories
+    config.distillation.pairs = 0  # of them, made once into a folder; 0 for new ones in every step
 
     config.consistency = ConfigDict()  # of objective consistency: docs/few_step.md
-    # distillation, training, continuous_distillation, continuous_training
+    # distillation, training, continuous_distillation, continuous_training, trajectories
     config.consistency.name = "distillation"
     config.consistency.levels = placeholder(str)  # how many noise levels there are: fixed, progressive, doubling
     config.consistency.first = placeholder(int)  # of them, at the start of progressive and doubling
@@ -156,6 +156,7 @@ def get_config() -> ConfigDict:
     config.consistency.teacher_step = placeholder(str)  # euler, heun
     config.consistency.target = placeholder(str)  # parameters compared with: student, average, progressive
     config.consistency.target_rate = placeholder(float)  # decay of the average, of progressive at the start
+    config.consistency.top = placeholder(float)  # of trajectories, the share of examples at their first states
     config.consistency.data_scale = placeholder(float)  # of the continuous ones, the data's standard deviation
     config.consistency.warmup = placeholder(int)  # and the steps within which their tangent grows to all it is
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from sgm_jax import fitted, modes, report, representation, sampling, stored
 from sgm_jax.experiment import Experiment
-from sgm_jax.experiments import classifier, consistency, density, likelihood, progressive, reflow
+from sgm_jax.experiments import classifier, consistency, density, likelihood, made, progressive, reflow
 from sgm_jax.sampling import Angle
 from sgm_jax.shapes import per_example_keys
 from sgm_jax.training import Outcome, exit_code, read_metrics
@@ -154,8 +154,8 @@ OBJECTIVES = {
         reflow.ReflowExperiment,
         MODES
         | {
-            "run": functools.partial(run, train_to_end=reflow.train_to_end),
-            "train": reflow.train,
+            "run": functools.partial(run, train_to_end=made.train_to_end),
+            "train": made.train,
         },
     ),
     "score": (Experiment, MODES),

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from configs import consistency, toy
-from sgm_jax import modes, teachers
+from sgm_jax import modes, sampling, teachers
 from sgm_jax.experiment import Experiment
+from sgm_jax.experiments import made
 from sgm_jax.experiments.consistency import ConsistencyExperiment
 from sgm_jax.training import Checkpoints, read_metrics
 
@@ -120,3 +121,39 @@ def test_the_config_of_digits_builds(variant):
     assert ConsistencyExperiment.from_config(consistency.get_config(variant).lock()).dataset.shape == (28, 28, 1)
     with pytest.raises(ValueError, match="got 'tiny'"):
         consistency.get_config("tiny")
+
+
+def test_whole_trajectories_are_made_once_and_learned(config, tmp_path):
+    config.distillation.start = "teacher"
+    config.distillation.steps, config.distillation.pairs = 6, 200
+    config.consistency.name = "trajectories"
+    config.train.steps, config.train.log_every, config.train.eval_every = 40, 10, 40
+    config.train.checkpoint_every = 40
+    experiment = teachers.attach(ConsistencyExperiment.from_config(config))
+    assert made.train(experiment, tmp_path) == 0
+    rows = read_metrics(tmp_path / "metrics.jsonl")
+    assert rows[-1]["loss"] < rows[0]["loss"] and np.isfinite(rows[-1]["eval_loss"])
+    source = made.with_pairs(experiment, tmp_path).dataset.train
+    assert source.arrays["states"].shape == (200, 6, 2) and len(source) == 200
+    # The states are those of the teacher's flow, under the student's own SDE.
+    score_fn = experiment.teacher_score_fn()
+    flow = sampling.ProbabilityFlow(experiment.sde, score_fn)
+    start = jnp.asarray(source.arrays["states"][:8, 0])
+    end = sampling.sample(jax.random.key(0), flow, (8, 2), x_init=start, schedule=experiment.levels).x
+    np.testing.assert_allclose(end, source.arrays["x"][:8], rtol=1e-3, atol=1e-3)
+    assert modes.sample(experiment, tmp_path) == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"distillation.pairs": 5}, "distillation.pairs must be 0, or more for consistency 'trajectories', got 5 for"),
+        ({"consistency.name": "trajectories", "consistency.top": 1.5}, "consistency.top must be between 0 and 1, got"),
+        ({"consistency.name": "trajectories", "train.augmentation": "flip"}, "must be 'none' .* got 'flip'"),
+        ({"consistency.name": "trajectories", "distillation.steps": 0}, "distillation.steps must be at least 1, got 0"),
+    ],
+)
+def test_unusable_settings_of_trajectories_are_refused(config, changes, match):
+    config.update_from_flattened_dict(changes)
+    with pytest.raises(ValueError, match=match):
+        ConsistencyExperiment.from_config(config)

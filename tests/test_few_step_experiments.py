@@ -12,10 +12,10 @@ import pytest
 from configs.toy import get_config
 from sgm_jax import data, modes, objectives
 from sgm_jax.experiment import Experiment
-from sgm_jax.experiments import reflow
 from sgm_jax.experiments.distillation import Teacher
+from sgm_jax.experiments.made import train, with_pairs
 from sgm_jax.experiments.progressive import ProgressiveExperiment
-from sgm_jax.experiments.reflow import ReflowExperiment, with_pairs
+from sgm_jax.experiments.reflow import ReflowExperiment
 from sgm_jax.run import OBJECTIVES
 from sgm_jax.sampling import ProbabilityFlow
 from sgm_jax.shapes import per_example_keys
@@ -84,12 +84,12 @@ def test_each_round_begins_with_the_averaged_student_of_the_last():
 def test_pairs_of_a_killed_run_are_completed_and_are_the_flows(tmp_path):
     experiment = taught(ReflowExperiment, toy("reflow", pairs=6))
     source = with_pairs(experiment, tmp_path).dataset.train
-    x, noise = source.x.copy(), source.noise.copy()
+    x, noise = (source.arrays[name].copy() for name in ("x", "noise"))
     assert len(source) == 6 and source.take(np.array([1, 5]))["noise"].shape == (2, 2)
     (tmp_path / "pairs" / "00000004.npz").unlink()
     again = with_pairs(experiment, tmp_path).dataset.train
-    np.testing.assert_array_equal(again.x, x)
-    np.testing.assert_array_equal(again.noise, noise)
+    np.testing.assert_array_equal(again.arrays["x"], x)
+    np.testing.assert_array_equal(again.arrays["noise"], noise)
     # The flow is the teacher's own, from where the noise leads at the highest level.
     model, params = experiment.teacher.model, experiment.teacher.params
     keys = per_example_keys(modes.stream(experiment, modes.PAIRS), 8)
@@ -107,7 +107,7 @@ def test_reflow_trains_on_its_pairs_and_goes_on(tmp_path):
     config = toy("reflow", pairs=32)
     config.train.update(dict(steps=20, eval_every=20, checkpoint_every=10, log_every=5))
     experiment = taught(ReflowExperiment, config)
-    assert reflow.train(experiment, tmp_path) == 0
+    assert train(experiment, tmp_path) == 0
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert np.isfinite(rows[-1]["eval_loss"]) and rows[-1]["step"] == 20
 

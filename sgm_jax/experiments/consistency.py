@@ -12,14 +12,15 @@ from jaxtyping import Array, PyTree
 from ml_collections import ConfigDict
 
 from sgm_jax import data as datasets
-from sgm_jax import modes, objectives
+from sgm_jax import modes, objectives, sampling
 from sgm_jax.augmentation import identity
 from sgm_jax.components import DEQUANTISATIONS, load_data
 from sgm_jax.convert import Pretrained
+from sgm_jax.experiments import made
 from sgm_jax.experiments.distillation import DistillationExperiment, run
 from sgm_jax.naming import choose, construct
 from sgm_jax.score import ConsistencyPreconditioned, EDMPreconditioned, NetworkScore
-from sgm_jax.shapes import PRNGKey
+from sgm_jax.shapes import PRNGKey, PRNGKeys
 from sgm_jax.training import TrainState
 
 
@@ -31,11 +32,14 @@ class Form(NamedTuple):
             teacher's, or None.
         taught: whether there must be a teacher.
         rate: `step -> decay` of the moving average that is the target, None for the student's own parameters.
+        whole: whether `losses` is instead `(key, sde, student, x0, states, levels) -> losses` [b], of whole
+            trajectories of the teacher.
     """
 
     losses: Callable
     taught: bool
     rate: Callable[[Array], Array] | None = None
+    whole: bool = False
 
 
 TARGETS = {
@@ -123,11 +127,20 @@ def continuous(taught: bool) -> Callable[..., Form]:
     return make
 
 
+def trajectories(steps: int, distance: str = "pseudo_huber", top: float = 0.25) -> Form:
+    """Return the regression on the ends of the teacher's trajectories, see `objectives.trajectory_regression`."""
+    distance = choose("consistency.distance", distance, objectives.DISTANCES)
+    if not 0 <= top <= 1:
+        raise ValueError(f"consistency.top must be between 0 and 1, got {top}")
+    return Form(functools.partial(objectives.trajectory_regression, distance=distance, top=top), True, whole=True)
+
+
 FORMS = {
     "continuous_distillation": continuous(taught=True),
     "continuous_training": continuous(taught=False),
     "distillation": distillation,
     "training": training,
+    "trajectories": trajectories,
 }
 
 
@@ -162,6 +175,14 @@ class ConsistencyExperiment(DistillationExperiment):
             raise ValueError(f"consistency {section.name!r} needs a distillation.teacher, got None")
         if form.taught and config.train.augmentation == "edm":
             raise ValueError(f"train.augmentation must be none or flip for consistency {section.name!r}, got 'edm'")
+        if form.whole and config.train.augmentation != "none":
+            given = config.train.augmentation
+            raise ValueError(f"train.augmentation must be 'none' for consistency 'trajectories', got {given!r}")
+        if form.whole and config.distillation.steps < 1:
+            raise ValueError(f"distillation.steps must be at least 1, got {config.distillation.steps}")
+        if config.distillation.pairs < 0 or config.distillation.pairs and not form.whole:
+            given = f"{config.distillation.pairs} for {section.name!r}"
+            raise ValueError(f"distillation.pairs must be 0, or more for consistency 'trajectories', got {given}")
         experiment = dataclasses.replace(super().from_config(config, pretrained, load), form=form)
         prediction, low = experiment.prediction, float(experiment.sde.s(experiment.sde.t_min))
         if isinstance(prediction, ConsistencyPreconditioned):
@@ -199,8 +220,24 @@ class ConsistencyExperiment(DistillationExperiment):
         keys, last = jax.random.split(key, 3), self.config.train.steps
         return self._losses(keys, network, (params, params), label, batch, identity, last)
 
+    @property
+    def levels(self) -> np.ndarray:
+        """The levels of the teacher's whole trajectories."""
+        return np.asarray(sampling.karras(self.sde, self.config.distillation.steps))
+
+    def make(self, key: PRNGKey | PRNGKeys, label: Array | None, count: int) -> dict[str, Array]:
+        """Return samples `x` of the teacher's flow [count, ...] and the `states` before them [count, steps, ...]."""
+        flow = sampling.ProbabilityFlow(self.sde, self.teacher_score_fn(label))
+        x0, states = objectives.flow_trajectories(key, flow, (count, *self.dataset.shape), self.levels)
+        return {"x": x0, "states": states}
+
     def _losses(self, keys, network, params, label, batch, augmentation, step):
         bins, augment, loss = keys
+        if self.form.whole:
+            if "states" not in batch:
+                batch = jax.lax.stop_gradient(self.make(bins, label, len(batch["x"])))
+            student = NetworkScore(self.sde, self.prediction, functools.partial(network, params[0])).denoised
+            return self.form.losses(loss, self.sde, student, batch["x"], batch["states"], self.levels[:-1])
         dequantise = DEQUANTISATIONS[self.config.train.dequantisation]
         x0, augment = augmentation(augment, dequantise(self.scaling, bins, batch["x"]))
         student, target = (
@@ -212,4 +249,5 @@ class ConsistencyExperiment(DistillationExperiment):
 
 
 _MODES = ("train", "sample", "inverse", "stats", "evaluate", "reproduce", "plan", "export")
-MODES = {"run": run} | {name: modes.MODES[name] for name in _MODES}
+MODES = {name: modes.MODES[name] for name in _MODES}
+MODES |= {"run": functools.partial(run, train_to_end=made.train_to_end), "train": made.train}

@@ -40,6 +40,8 @@ from sgm_jax.objectives.times import TruncatedLogNormalTimes as TruncatedLogNorm
 from sgm_jax.objectives.times import UniformTimes as UniformTimes
 from sgm_jax.objectives.times import independent_quantiles as independent_quantiles
 from sgm_jax.objectives.times import stratified_quantiles as stratified_quantiles
+from sgm_jax.objectives.trajectories import flow_trajectories as flow_trajectories
+from sgm_jax.objectives.trajectories import trajectory_regression as trajectory_regression
 from sgm_jax.objectives.variational import discrete_variational_diffusion as discrete_variational_diffusion
 from sgm_jax.objectives.variational import variational_diffusion as variational_diffusion
 from sgm_jax.objectives.weightings import WEIGHTINGS as WEIGHTINGS
