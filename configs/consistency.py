@@ -97,6 +97,7 @@ def get_config(variant: str = "full") -> ConfigDict:
         config.distillation.start = "random"
         config.distillation.steps = 3
         config.distillation.pairs = 16
+        config.train.batch_size = 8
         config.train.eval_examples = 8
         config.sampling.steps = 2
     return config

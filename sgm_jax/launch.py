@@ -59,7 +59,9 @@ def main(config_file: pathlib.Path, workdir: pathlib.Path) -> int:
         if flags.FLAGS.dry_run:
             does, writes = command_line.MODES[mode]
             lines = {"mode": f"{mode}: {does}", "config": str(config_file), "workdir": str(workdir)}
-            lines |= {"source": source} if mode == "convert" else modes.dry_run(mode, config, workdir, kind)
+            lines |= (
+                {"source": source} if mode == "convert" else modes.dry_run(mode, config, workdir, kind, teachers.attach)
+            )
             lines["writes"] = writes
             print("\n".join(f"{name:<10} {line}" for name, line in lines.items()))
             return 0

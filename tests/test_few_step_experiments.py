@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from configs.toy import get_config
-from sgm_jax import data, modes, objectives
+from sgm_jax import data, modes, objectives, teachers
 from sgm_jax.experiment import Experiment
 from sgm_jax.experiments.distillation import Teacher
 from sgm_jax.experiments.made import train, with_pairs
@@ -113,7 +113,7 @@ def test_reflow_trains_on_its_pairs_and_goes_on(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["progressive", "reflow"])
+@pytest.mark.parametrize("name", ["consistency", "progressive", "reflow"])
 def test_configs_of_digits_build(name):
     for variant in ("full", "smoke"):
         config = importlib.import_module(f"configs.{name}").get_config(variant)
@@ -144,3 +144,18 @@ def test_teacher_of_another_process_is_refused():
     config.sde.t_max = 20.0
     with pytest.raises(ValueError, match="sde must be the teacher's"):
         taught(ProgressiveExperiment, config)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "factor"), [("consistency", 10), ("reflow", 1.5)])
+def test_a_dry_run_does_not_count_what_a_teacher_makes_once(name, factor, tmp_path):
+    config = importlib.import_module(f"configs.{name}").get_config("smoke")
+    config.distillation.start, config.distillation.steps = "random", 40
+    kind = OBJECTIVES[config.objective][0]
+
+    def operations(pairs):
+        config.distillation.pairs = pairs
+        return modes.dry_run("train", config, tmp_path, kind, teachers.attach)["time"].split(": ")[1].split()[0]
+
+    once, anew = (float(operations(pairs).replace(",", "")) for pairs in (16, 0))
+    assert anew > factor * once

@@ -4,6 +4,7 @@ import dataclasses
 import math
 import pathlib
 import time
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +29,13 @@ PRODUCT = {"cpu": 1024}  # height of the matrices whose product is timed, 8192 o
 REPEATS = 5
 
 
-def dry_run(mode: str, config: ConfigDict, workdir: pathlib.Path, kind: type[Experiment]) -> dict[str, str]:
+def dry_run(
+    mode: str,
+    config: ConfigDict,
+    workdir: pathlib.Path,
+    kind: type[Experiment],
+    attach: Callable[[Experiment], Experiment] = lambda experiment: experiment,
+) -> dict[str, str]:
     """Describe what a mode would do: data, network, memory, steps and, of training, the time or a lower bound on it.
 
     Nothing is written, and no program compiled but one product of matrices. Data that are not at hand are described.
@@ -38,6 +45,7 @@ def dry_run(mode: str, config: ConfigDict, workdir: pathlib.Path, kind: type[Exp
         config: the config.
         workdir: the run's folder, which need not be there.
         kind: what the config's objective stands for.
+        attach: gives an experiment that is to be trained what else it learns from, such as `teachers.attach`.
 
     Returns:
         Lines to print, by their headings.
@@ -59,6 +67,8 @@ def dry_run(mode: str, config: ConfigDict, workdir: pathlib.Path, kind: type[Exp
     config = with_sizes(config, sizes(config, workdir))
     step = newest_step(checkpoint_store(config, workdir))
     experiment = kind.from_config(config, _network(mode, config, workdir, step), load)
+    if mode in TRAINING:
+        experiment = attach(experiment)
     state = jax.eval_shape(experiment.init)
     mesh = training_mesh(config)
     size = programs.bytes_of(state, parallel.state_sharding(mesh, state))

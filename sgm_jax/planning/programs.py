@@ -1,6 +1,7 @@
 """The programs of an experiment, lowered for devices that need not be there: the training step and the sampler."""
 
 import dataclasses
+import functools
 import math
 
 import jax
@@ -80,11 +81,15 @@ def sampler(experiment: Experiment, topology: Topology) -> Lowered:
 
 
 def batch_shapes(experiment: Experiment, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
-    """Return the shapes of a batch of the experiment's data."""
+    """Return the shapes of a batch of what the experiment is trained on: data, or what its teacher made before."""
     data = experiment.dataset
     kind = jnp.float32 if data.levels is None else jnp.uint8 if data.levels <= 256 else jnp.int32
     batch = {"x": jax.ShapeDtypeStruct((batch_size, *data.shape), kind)}
-    return batch | ({"label": jax.ShapeDtypeStruct((batch_size,), jnp.int32)} if data.num_classes else {})
+    batch |= {"label": jax.ShapeDtypeStruct((batch_size,), jnp.int32)} if data.num_classes else {}
+    if hasattr(experiment, "make") and experiment.config.distillation.pairs:  # see experiments/made.py
+        keys = jax.eval_shape(lambda: per_example_keys(jax.random.key(0), batch_size))
+        batch |= jax.eval_shape(functools.partial(experiment.make, count=batch_size), keys, batch.get("label"))
+    return batch
 
 
 def rows(mesh: jax.sharding.Mesh) -> int:
