@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
 import jax
@@ -27,7 +27,7 @@ def call(make: Callable[..., nn.Module], name: str, given: Given | None, *inputs
     if given is None:
         return make(name=name)(*inputs)
     rngs = {} if given.dropout is None else {"dropout": given.dropout}
-    return make(parent=None).apply({"params": given.params[name]}, *inputs, rngs=rngs)
+    return cast(Array, make(parent=None).apply({"params": given.params[name]}, *inputs, rngs=rngs))
 
 
 def through(
@@ -51,19 +51,19 @@ def through(
         h: what goes into the first.
         others: what else each cell is given, one an entry.
     """
-    others = [None] * len(cells) if others is None else others
+    given: Sequence[Any] = [None] * len(cells) if others is None else others
     outputs = []
     for run in _runs(module, cells) if scan and not module.is_initializing() else [[i] for i in range(len(cells))]:
         names = cells[run[0]]
         if len(run) == 1:
-            outputs.append(step(names, None, outputs[-1] if outputs else h, others[run[0]]))
+            outputs.append(step(names, None, outputs[-1] if outputs else h, given[run[0]]))
             continue
         trees = [
             {name: module.variables["params"][own] for name, own in zip(names, cells[i], strict=True)} for i in run
         ]
         keys = jax.random.split(module.make_rng("dropout"), len(run)) if module.has_rng("dropout") else None
         inputs = (jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees), keys)
-        inputs += (None if others[run[0]] is None else jnp.stack([others[i] for i in run]),)
+        inputs += (None if others is None else jnp.stack([others[i] for i in run]),)
 
         def body(h, inputs, names=names):
             params, key, other = inputs

@@ -5,7 +5,7 @@ few enough to be kept, their ends can be learned outright.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from sgm_jax.objectives.consistency import Denoiser, Distance, PseudoHuber
-from sgm_jax.sampling import ProbabilityFlow, sample
+from sgm_jax.sampling import ProbabilityFlow, Trajectory, sample
 from sgm_jax.sde import AbstractSDE
 from sgm_jax.shapes import Batch, PerExample, PRNGKey, PRNGKeys
 
@@ -34,7 +34,7 @@ def flow_trajectories(
         The samples [b, ...], and the states at all levels but the last in the SDE's own scale [b, k, ...].
     """
     samples = sample(key, process, shape, schedule=levels, save=len(levels), **options)
-    return samples.x, jnp.moveaxis(samples.trajectory.xt[:-1], 0, 1)
+    return samples.x, jnp.moveaxis(cast(Trajectory, samples.trajectory).xt[:-1], 0, 1)
 
 
 def trajectory_regression(
