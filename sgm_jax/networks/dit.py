@@ -188,7 +188,7 @@ class DiT(nn.Module):
         num_classes: number of classes, 0 for an unconditional network.
         augment_labels: number of augmentation labels, 0 for none.
         remat: "block" computes each block again in the backward pass instead of storing what is inside, "none" stores.
-        scan_blocks: compile one block, in a loop, for faster compilation.
+        scan_blocks: make the blocks one loop: a smaller program.
         dtype: type to compute in; parameters are float32.
 
     References:

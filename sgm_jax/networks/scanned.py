@@ -40,8 +40,8 @@ def through(
 ) -> list[Array]:
     """Take `h` through cells of layers; returns what comes out of each.
 
-    With `scan`, neighbouring cells whose parameters have the same shapes are one `jax.lax.scan`: programs are smaller
-    and compile faster, parameters and results are the same, and dropout draws other numbers.
+    With `scan`, neighbouring cells whose parameters have the same shapes are one `jax.lax.scan`: programs are smaller,
+    parameters and results are the same, and dropout draws other numbers.
 
     Args:
         module: the module that is being called, whose layers they are.

@@ -88,7 +88,7 @@ class UNet(nn.Module):
         data_range: values of black and white in `x`; they become -1 and 1.
         out_channels: channels of the output; None is as many as `x` has.
         remat: "block" keeps only the blocks' inputs for the gradient and computes the rest anew; "none" keeps all.
-        scan_blocks: compile equal blocks of a level once, in a loop, for faster compilation of deep networks.
+        scan_blocks: make equal blocks of a level one loop: a smaller program, with more temporaries.
 
     References:
         Ho, Jain, Abbeel, "Denoising Diffusion Probabilistic Models", 2020, appendix B.
