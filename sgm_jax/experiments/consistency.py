@@ -175,14 +175,11 @@ class ConsistencyExperiment(DistillationExperiment):
             raise ValueError(f"consistency {section.name!r} needs a distillation.teacher, got None")
         if form.taught and config.train.augmentation == "edm":
             raise ValueError(f"train.augmentation must be none or flip for consistency {section.name!r}, got 'edm'")
-        if form.whole and config.train.augmentation != "none":
-            given = config.train.augmentation
-            raise ValueError(f"train.augmentation must be 'none' for consistency 'trajectories', got {given!r}")
-        if form.whole and config.distillation.steps < 1:
-            raise ValueError(f"distillation.steps must be at least 1, got {config.distillation.steps}")
         if config.distillation.pairs < 0 or config.distillation.pairs and not form.whole:
             given = f"{config.distillation.pairs} for {section.name!r}"
             raise ValueError(f"distillation.pairs must be 0, or more for consistency 'trajectories', got {given}")
+        if form.whole:
+            made.check(config, "consistency 'trajectories'")
         experiment = dataclasses.replace(super().from_config(config, pretrained, load), form=form)
         prediction, low = experiment.prediction, float(experiment.sde.s(experiment.sde.t_min))
         if isinstance(prediction, ConsistencyPreconditioned):

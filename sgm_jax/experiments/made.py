@@ -9,6 +9,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from sgm_jax import modes
@@ -40,6 +41,19 @@ class Made:
     def take(self, index: Any) -> dict[str, Any]:
         """Return one example, or a batch for an array of indices."""
         return {name: array[index] for name, array in self.arrays.items()}
+
+
+def check(config: ConfigDict, name: str) -> None:
+    """Check the settings of what a teacher is to make for the objective called `name`.
+
+    Raises:
+        ValueError: if a number in the section on distillation is not usable, or samples are to be augmented.
+    """
+    for field, least in (("steps", 1), ("pairs", 0)):
+        if config.distillation[field] < least:
+            raise ValueError(f"distillation.{field} must be at least {least}, got {config.distillation[field]}")
+    if config.train.augmentation != "none":
+        raise ValueError(f"train.augmentation must be 'none' for {name}, got {config.train.augmentation!r}")
 
 
 def with_pairs(experiment: DistillationExperiment, workdir: pathlib.Path) -> DistillationExperiment:

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from sgm_jax import objectives
 from sgm_jax.components import REDUCTIONS, load_data
 from sgm_jax.convert import Pretrained
+from sgm_jax.experiments import made
 from sgm_jax.experiments.distillation import DistillationExperiment
 from sgm_jax.sampling import ProbabilityFlow
 from sgm_jax.score import NetworkScore
@@ -36,11 +37,7 @@ class ReflowExperiment(DistillationExperiment):
             ValueError: besides, if samples are to be augmented, or a number in the section on distillation is not
                 usable.
         """
-        for name, least in (("steps", 1), ("pairs", 0)):
-            if config.distillation[name] < least:
-                raise ValueError(f"distillation.{name} must be at least {least}, got {config.distillation[name]}")
-        if config.train.augmentation != "none":
-            raise ValueError(f"train.augmentation must be 'none' for reflow, got {config.train.augmentation!r}")
+        made.check(config, "reflow")
         return super().from_config(config, pretrained, load)
 
     def make(self, key: PRNGKey | PRNGKeys, label: Array | None, count: int) -> dict[str, Array]:
