@@ -58,10 +58,12 @@ def main(config_file: pathlib.Path, workdir: pathlib.Path) -> int:
             return fail("--mode=convert needs --source=PATH")
         if flags.FLAGS.dry_run:
             does, writes = command_line.MODES[mode]
-            lines = {"mode": f"{mode}: {does}", "config": str(config_file), "workdir": str(workdir)}
-            lines |= (
-                {"source": source} if mode == "convert" else modes.dry_run(mode, config, workdir, kind, teachers.attach)
-            )
+            lines = {"mode": f"{mode}: {does}", "workdir": str(workdir)}
+            if mode == "convert":
+                lines["source"] = source
+            else:
+                lines["config"] = str(config_file)
+                lines |= modes.dry_run(mode, config, workdir, kind, teachers.attach)
             lines["writes"] = writes
             print("\n".join(f"{name:<10} {line}" for name, line in lines.items()))
             return 0

@@ -227,3 +227,5 @@ def test_unsuitable_data_are_refused(tmp_path):
     experiment = Experiment.from_config(toy.get_config("smoke"))
     with pytest.raises(modes.Unsuitable, match="Inception looks at 8-bit images"):
         modes.measure_statistics(experiment, tmp_path)
+    with pytest.raises(modes.Unsuitable, match="features to inception or points"):
+        modes.train_judge(experiment)

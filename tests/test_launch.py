@@ -217,6 +217,10 @@ def test_dry_runs_tell_sizes_and_touch_nothing(tmp_path):
     gflop = float(re.search(r"([\d.]+) GFLOP a step", lines["time"])[1])
     assert gflop == pytest.approx(6 * parameters * 512 / 1e9, rel=0.2)
     assert not list(tmp_path.iterdir())
+    config.train.batch_size = 20_000
+    with pytest.raises(modes.Unsuitable, match="the number of examples 18000, got 20000"):
+        modes.dry_run("train", config, tmp_path / "run", Experiment)
+    config.train.batch_size = 512
     # A run that was there before tells its own rate and step.
     (tmp_path / "run/checkpoints/60").mkdir(parents=True)
     (tmp_path / "run/metrics.jsonl").write_text(json.dumps({"step": 60, "steps_per_second": 0.5}) + "\n")
@@ -230,6 +234,9 @@ def test_dry_runs_describe_data_that_are_not_at_hand(tmp_path):
     lines = modes.dry_run("sample", config, tmp_path, Experiment)
     assert "(32, 32, 3); not at hand" in lines["data"] and "parameters" in lines["network"]
     assert lines["sampling"].endswith("steps of annealed_langevin") and not list(tmp_path.iterdir())
+    config.evaluation.count = 99
+    lines = modes.dry_run("reproduce", config, tmp_path, Experiment)
+    assert lines["sampling"].startswith("99 samples") and lines["published"] == "fid 25.32, inception_score 8.87"
 
 
 def test_progress_is_lines_in_logs_and_colour_on_terminals(monkeypatch):

@@ -71,7 +71,7 @@ def load(
         The network with its parameters, SDE and prediction, and the shape and scaling of its data.
 
     Raises:
-        FileNotFoundError: if there is no such file.
+        FileNotFoundError: if there is no such file, or none with its flags.
         ValueError: if the file is damaged or of no known format, the config is missing or does not fit, or tensors
             are missing, left over or of a wrong shape.
     """
@@ -141,14 +141,16 @@ def _flags(
         config = beside
     if config is None:
         raise ValueError(
-            f"config must be given for {path}, as files of {format} hold none: a dict of flags, a JSON file (also as "
-            f"{beside.name} beside it), or one of {', '.join(PUBLISHED)}"
+            f"config must be given for {path} (--source_config of the launcher), as files of {format} hold none: a "
+            f"dict of flags, a JSON file (also as {beside.name} beside it), or one of {', '.join(PUBLISHED)}"
         )
     if isinstance(config, Mapping):
         return config, {}
     if str(config) in PUBLISHED:
         return PUBLISHED[str(config)], {}
     if not pathlib.Path(config).is_file():
+        if pathlib.Path(config).suffix == ".json":
+            raise FileNotFoundError(f"no file {str(config)!r} with the flags of {path}")
         raise unknown("config, unless a JSON file,", str(config), PUBLISHED)
     return archives.read_json(pathlib.Path(config)), {}
 

@@ -38,7 +38,7 @@ class StateDict:
 
     def conv(self, name: str) -> Parameters:
         """Return a convolution: `<name>.weight` OIHW as `kernel` HWIO, and `<name>.bias` where there is one."""
-        return self._with_bias(name, "kernel", lambda weight: weight.transpose(2, 3, 1, 0))
+        return self._with_bias(name, "kernel", _convolution)
 
     def dense(self, name: str) -> Parameters:
         """Return a dense layer: `<name>.weight` [out, in] as `kernel` [in, out], and its bias where there is one."""
@@ -128,6 +128,11 @@ def compare(what: str, given: Mapping[str, Any], wanted: Mapping[str, Any]) -> N
     ]
     missing, surplus = [n for n in wanted if n not in given], [n for n in given if n not in wanted]
     complain(what, missing, surplus, misshapen)
+
+
+def _convolution(weight: np.ndarray) -> np.ndarray:
+    """Turn OIHW into HWIO; leave what is no such kernel as it is, for `finish` to say that its shape is wrong."""
+    return weight.transpose(2, 3, 1, 0) if weight.ndim == 4 else weight
 
 
 def _pointwise(weight: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Data: datasets by name, and batches of them."""
 
+import inspect
 import pathlib
 
 from sgm_jax.data import arrays, catalogue, embedded, generated, hub, images, medical, named, phantoms, toy
@@ -8,7 +9,7 @@ from sgm_jax.data.dataset import ArraySource, BrokenExample, Dataset, Source, ab
 from sgm_jax.data.outline import outline
 from sgm_jax.data.pipeline import training_batches
 from sgm_jax.data.records import Prepared
-from sgm_jax.naming import choose, construct
+from sgm_jax.naming import choose, set_options
 
 DATASETS = {
     "arrays": arrays.arrays,
@@ -62,7 +63,15 @@ def prepare(name: str, **options) -> pathlib.Path | None:
 
 
 def _find(name: str, options: dict) -> Dataset | Prepared | catalogue.Catalogued:
-    return construct(f"data {name!r}", choose("data.name", name, DATASETS), options)
+    function = choose("data.name", name, DATASETS)
+    try:
+        given = set_options(f"data {name!r}", function, options)
+    except ValueError as error:
+        wanted = {option for option, value in options.items() if value is not None}
+        others = [other for other in DATASETS if wanted <= set(inspect.signature(DATASETS[other]).parameters)]
+        hint = f"; data.name {' or '.join(others)} takes all that is given" if others else ""
+        raise ValueError(f"{error}{hint}") from error
+    return function(**given)
 
 
 def describe(name: str, num_classes: int | None = None, **options) -> Dataset:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from absl import logging
-from PIL import Image
+from PIL import Image, ImageOps
 
 from sgm_jax.data import crops, tables
 from sgm_jax.data.checksum import check_sha256
@@ -24,7 +24,7 @@ SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I")
 
 @dataclasses.dataclass(frozen=True)
 class ImageFiles:
-    """Images decoded when they are asked for.
+    """Images decoded when they are asked for, the way up that cameras noted beside them.
 
     Args:
         place: where the files lie.
@@ -47,6 +47,7 @@ class ImageFiles:
         name = self.names[index]
         try:
             with self.place.open(name) as file, Image.open(file) as image:
+                ImageOps.exif_transpose(image, in_place=True)
                 image = image if self.mode is None else image.convert(self.mode)
                 x = np.asarray(image if self.crop is None else self.crop(image))
         except BROKEN as error:
@@ -115,11 +116,11 @@ def _read(images, crop, size, channels, test_fraction, labels, corrupt) -> Datas
     with concurrent.futures.ThreadPoolExecutor() as pool:
         facts = list(pool.map(lambda name: _inspect(images, name), names))
     kept = [number for number, fact in enumerate(facts) if not isinstance(fact, BrokenExample)]
-    for fact in facts:
-        if isinstance(fact, BrokenExample):
-            if corrupt == "fatal":
-                raise fact
-            logging.warning("left out: %s", fact)
+    broken = [fact for fact in facts if isinstance(fact, BrokenExample)]
+    if broken and corrupt == "fatal":
+        raise BrokenExample(f"{broken[0]} ({len(broken)} such); set corrupt to skip, and they are left out")
+    for fact in broken:
+        logging.warning("left out: %s", fact)
     if len(kept) < 2:
         raise ValueError(
             f"path {str(images.root)!r} must hold at least two images ({', '.join(SUFFIXES)}), got {len(kept)}"
@@ -138,6 +139,11 @@ def _read(images, crop, size, channels, test_fraction, labels, corrupt) -> Datas
             )
     mode = facts[0][1] if channels is None else CHANNELS[channels]
     deep = channels is None and mode in SIXTEEN_BITS
+    if not deep and mode not in CHANNELS.values():
+        raise ValueError(
+            f"images must be {', '.join(CHANNELS.values())} or 16-bit grey, got {mode} in {names[0]}; set channels to "
+            "convert them all"
+        )
     width, height = (size, size) if size is not None else facts[0][0]
     shape = (height, width, 1 if deep else next(n for n, name in CHANNELS.items() if name == mode))
     score = np.array([zlib.crc32(name.encode()) for name in names])
@@ -159,6 +165,7 @@ def _inspect(images: Folder | Archive, name: str) -> tuple[tuple[int, int], str]
     try:
         with images.open(name) as file, Image.open(file) as image:
             image.load()
+            ImageOps.exif_transpose(image, in_place=True)
             return image.size, {"1": "L", "P": "RGB"}.get(image.mode, image.mode)
     except BROKEN as error:
         return BrokenExample(f"image {str(images.root / name)!r} is broken: {error}")

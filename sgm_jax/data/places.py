@@ -13,6 +13,13 @@ SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 BROKEN = (OSError, SyntaxError, ValueError, zlib.error, zipfile.BadZipFile)
 
 
+def is_image(name: str) -> bool:
+    """Tell images by their ending from other files, and from the hidden ones that file managers leave beside them."""
+    path = pathlib.PurePosixPath(name)
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+    return path.suffix.lower() in SUFFIXES and not hidden
+
+
 @dataclasses.dataclass(frozen=True)
 class Folder:
     """A folder and its sub-folders.
@@ -25,12 +32,13 @@ class Folder:
 
     def __post_init__(self):
         if not self.root.is_dir():
-            raise ValueError(f"path must be a folder of images, got {str(self.root)!r}")
+            what = "a file" if self.root.is_file() else "nothing there"
+            raise ValueError(f"path must be a folder or zip archive of images, got {str(self.root)!r}, {what}")
 
     def names(self) -> list[str]:
         """Return the images' paths below the folder, sorted."""
-        found = (path for path in self.root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-        return [path.relative_to(self.root).as_posix() for path in sorted(found)]
+        found = sorted(path for path in self.root.rglob("*") if path.is_file())
+        return [name for name in (path.relative_to(self.root).as_posix() for path in found) if is_image(name)]
 
     def open(self, name: str) -> io.BufferedIOBase:
         """Open a file for reading."""
@@ -69,7 +77,7 @@ class Archive:
 
     def names(self) -> list[str]:
         """Return the images' paths in the archive, sorted."""
-        return sorted(name for name in self._file.namelist() if pathlib.PurePosixPath(name).suffix.lower() in SUFFIXES)
+        return sorted(filter(is_image, self._file.namelist()))
 
     def open(self, name: str) -> io.BufferedIOBase:
         """Open a file for reading."""

@@ -18,13 +18,14 @@ from sgm_jax.convert.pretrained import FILE
 from sgm_jax.convert.shipped import pretrained
 from sgm_jax.experiment import Experiment
 from sgm_jax.modes.preparation import sizes, with_sizes
-from sgm_jax.modes.training import training_mesh
+from sgm_jax.modes.training import training_batches, training_mesh
 from sgm_jax.planning import programs
 from sgm_jax.stored import checkpoint_store
 from sgm_jax.training import parallel, read_metrics
 
 TRAINING = ("run", "train")
-DRAWING = ("run", "sample", "evaluate", "guidance", "fit")
+DRAWING = ("run", "sample", "evaluate", "reproduce", "guidance", "fit")
+MEASURING = ("evaluate", "reproduce")
 PRODUCT = {"cpu": 1024}  # height of the matrices whose product is timed, 8192 on accelerators
 REPEATS = 5
 
@@ -78,6 +79,8 @@ def dry_run(
         "network": f"{type(experiment.network).__name__}, {count:,} parameters",
     }
     if mode in TRAINING:
+        if not absent:
+            training_batches(experiment, mesh)  # refused as in training
         lines["memory"] = f"{size / 2**20:,.1f} MiB a device for the state; what else a step needs, --mode=plan tells"
         begin = "from the start" if step is None else f"on from step {step:,}"
         lines["training"] = f"{config.train.steps:,} steps of {config.train.batch_size} examples, {begin}"
@@ -85,9 +88,11 @@ def dry_run(
     section = config.sampling
     if mode in DRAWING:
         steps = "adaptive" if section.steps is None else section.steps
-        lines["sampling"] = (
-            f"{section.count:,} samples, {section.batch_size} at a time, {steps} steps of {section.solver}"
-        )
+        count = (config.evaluation.count if mode in MEASURING else None) or section.count
+        lines["sampling"] = f"{count:,} samples, {section.batch_size} at a time, {steps} steps of {section.solver}"
+    if mode == "reproduce":
+        figures = {name: value for name, value in config.published.items() if value is not None}
+        lines["published"] = ", ".join(f"{name} {value:g}" for name, value in figures.items()) or "no figure"
     if mode == "likelihood":
         section = config.likelihood
         lines["likelihood"] = f"{section.count or 'all'} examples of {section.split}, {section.batch_size} at a time"

@@ -23,7 +23,10 @@ def train_judge(experiment: Experiment) -> evaluation.Classifier:
         Unsuitable: if they are no 8-bit images with labels.
     """
     if not is_labelled(experiment):
-        raise Unsuitable("judging samples needs images with labels, on which a classifier is trained")
+        raise Unsuitable(
+            "judging samples by a classifier needs 8-bit images with labels to train it on; without, set "
+            "--config.evaluation.features to inception or points"
+        )
     training = training_images(experiment)
     return evaluation.train_classifier(
         stream(experiment, CLASSIFIER), training["x"], training["label"], classes=experiment.dataset.num_classes

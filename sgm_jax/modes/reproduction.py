@@ -54,7 +54,10 @@ def reproduce(experiment: Experiment, workdir: pathlib.Path) -> int:
     """
     published = {name: value for name, value in experiment.config.published.items() if value is not None}
     if not published:
-        raise Unsuitable("mode 'reproduce' needs figures in config.published, got none")
+        raise Unsuitable(
+            "mode 'reproduce' needs figures in config.published, got none; --config=FILE is to be the published "
+            "experiment's, as docs/benchmarks.md lists them"
+        )
     for name in published:
         choose("config.published", name, dict.fromkeys(FIGURES))
     try:

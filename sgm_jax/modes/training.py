@@ -3,8 +3,10 @@
 import dataclasses
 import functools
 import pathlib
+from collections.abc import Iterator
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
@@ -26,20 +28,13 @@ def train_to_end(experiment: Experiment, workdir: pathlib.Path) -> Outcome:
     """Train on the devices of all hosts, to the end or until asked to stop.
 
     Raises:
-        Unsuitable: if the config's `parallel` section does not fit the devices or the batch.
+        Unsuitable: if the config's `parallel` section does not fit the devices or the batch, or the batch the data.
     """
     config = experiment.config
     first_host, mesh = jax.process_index() == 0, training_mesh(config)
     if first_host:
         write_json(workdir / "config.json", config.to_dict())
-    batches = datasets.training_batches(
-        experiment.dataset.train,
-        config.train.batch_size,
-        seed=config.seed,
-        rows=parallel.host_rows(mesh, config.train.batch_size),
-        workers=config.data.workers,
-        prefetch=config.data.prefetch,
-    )
+    batches = training_batches(experiment, mesh)
     held_out = parallel.spread(held_out_batch(experiment, config.train.eval_examples), mesh)
     # The same noise and times at every evaluation, so that the curve shows the network alone.
     held_out_loss = jax.jit(
@@ -73,6 +68,26 @@ def watched(watch: Watch) -> Watch:
         return watch
     count = lambda compiled: cost.flops(hlo.read(compiled.as_text()))
     return dataclasses.replace(watch, peak_flops=chip.flops / chip.devices, count_flops=count)
+
+
+def training_batches(experiment: Experiment, mesh: Mesh) -> Iterator[dict[str, np.ndarray]]:
+    """Return this host's part of the training batches; nothing is read yet.
+
+    Raises:
+        Unsuitable: if there are fewer examples than a batch has, or the config's `data` section is out of range.
+    """
+    config = experiment.config
+    try:
+        return datasets.training_batches(
+            experiment.dataset.train,
+            config.train.batch_size,
+            seed=config.seed,
+            rows=parallel.host_rows(mesh, config.train.batch_size),
+            workers=config.data.workers,
+            prefetch=config.data.prefetch,
+        )
+    except ValueError as error:
+        raise Unsuitable(str(error)) from error
 
 
 def training_mesh(config: ConfigDict) -> Mesh:

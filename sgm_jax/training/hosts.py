@@ -12,6 +12,8 @@ COUNTS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
 # The workers of a Cloud TPU slice, separated by commas.
 WORKERS = ("TPU_PROCESS_ADDRESSES", "TPU_WORKER_HOSTNAMES")
 TPU_DEVICES = ("/dev/accel0", "/dev/vfio/0")
+# SLURM's for a job step: processes a node, such as "8(x4)", and GPUs on this node.
+TASKS, GPUS = "SLURM_STEP_TASKS_PER_NODE", "SLURM_GPUS_ON_NODE"
 
 
 def connect(
@@ -23,7 +25,8 @@ def connect(
     """Join the other hosts where there are any; must come before anything is computed.
 
     Without arguments, processes started by SLURM, by Open MPI or on a Cloud TPU slice find each other, and one that is
-    alone goes on alone.
+    alone goes on alone. On GPUs SLURM and Open MPI start one process for each: a process takes the one of its local
+    number.
 
     Args:
         coordinator: address `host:port` of the first process.
@@ -35,7 +38,8 @@ def connect(
         The number of processes.
 
     Raises:
-        ValueError: if the arguments are incomplete or out of range, or the others are not found.
+        ValueError: if the arguments are incomplete or out of range, GPUs would be left idle, or the others are not
+            found.
     """
     if heartbeat_timeout < 1:
         raise ValueError(f"--heartbeat_timeout must be at least 1 second, got {heartbeat_timeout}")
@@ -50,11 +54,29 @@ def connect(
         raise ValueError(f"--coordinator, --num_processes and --process_id go together, got none of {missing}")
     elif not is_cluster(os.environ):
         return 1
+    else:
+        check_gpus(os.environ)
     try:
         jax.distributed.initialize(coordinator, num_processes, process_id, heartbeat_timeout_seconds=heartbeat_timeout)
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"the other hosts cannot be joined: {' '.join(str(error).split())}") from error
     return jax.process_count()
+
+
+def check_gpus(environment: Mapping[str, str]) -> None:
+    """Check from SLURM's environment variables that there is a process for each GPU.
+
+    Raises:
+        ValueError: if GPUs would be left idle.
+    """
+    tasks, gpus = environment.get(TASKS, "").partition("(")[0], environment.get(GPUS, "")
+    if "JAX_LOCAL_DEVICE_IDS" in environment or not (tasks.isdecimal() and gpus.isdecimal()):
+        return
+    if int(tasks) < int(gpus):
+        raise ValueError(
+            f"SLURM must start a process for each GPU, such as by --ntasks-per-node={gpus}, got {tasks} for the {gpus} "
+            "of this node, and each takes one"
+        )
 
 
 def is_cluster(environment: Mapping[str, str]) -> bool:

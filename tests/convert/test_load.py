@@ -71,9 +71,12 @@ def test_flags_stand_beside_the_file(tmp_path, ncsnpp):
         convert.load(tmp_path / "checkpoint.pth")
     with pytest.raises(ValueError, match="did you mean 've/cifar10_ncsnpp_continuous'"):
         convert.load(CHECKPOINT, config="ve/cifar10_ncsnp_continuous")
+    with pytest.raises(FileNotFoundError, match="no file 'flags.json' with the flags of .*checkpoint.pth"):
+        convert.load(tmp_path / "checkpoint.pth", config="flags.json")
     # A published network is another one than this: every tensor of a wrong shape is named.
-    with pytest.raises(ValueError, match="of a wrong shape: .*all_modules.1.weight"):
-        convert.load(CHECKPOINT, config="ve/cifar10_ncsnpp_continuous")
+    for other in ("ve/cifar10_ncsnpp_continuous", "ve/cifar10_ncsnpp"):
+        with pytest.raises(ValueError, match="of a wrong shape: .*all_modules.1.weight"):
+            convert.load(CHECKPOINT, config=other)
 
 
 @pytest.mark.parametrize("weights", ["ema", "raw"])

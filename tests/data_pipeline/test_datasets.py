@@ -106,6 +106,12 @@ def test_sub_folders_are_classes_and_mixed_sizes_can_be_resized(tmp_path):
             assert example["label"] == ("cats", "dogs").index(name.split("/")[0])
 
 
+def in_print_colours(root):
+    for path in list(root.iterdir()):
+        Image.open(path).convert("CMYK").save(path.with_suffix(".jpg"))
+        path.unlink()
+
+
 @pytest.mark.parametrize(
     ("spoil", "options", "match"),
     [
@@ -113,6 +119,9 @@ def test_sub_folders_are_classes_and_mixed_sizes_can_be_resized(tmp_path):
         (lambda root: (root / "bad.jpg").write_text("no image"), {}, "bad.jpg.*broken"),
         (lambda root: Image.new("RGB", (5, 20)).save(root / "z.png"), {}, r"\(20, 20\) in image_0.png.*set size"),
         (lambda root: Image.new("L", (20, 20)).save(root / "z.png"), {}, "RGB in image_0.png and L in z.png"),
+        (in_print_colours, {}, "got CMYK in image_0.jpg; set channels"),
+        (lambda root: None, {"path": "here/is/none"}, "folder or zip archive of images, got 'here/is/none', nothing"),
+        (lambda root: None, {"path": __file__}, "test_datasets.py', a file"),
         (lambda root: None, {"channels": 5}, "got 5"),
         (lambda root: None, {"size": 0}, "got 0"),
         (lambda root: None, {"test_fraction": 1.0}, "got 1.0"),
@@ -123,7 +132,7 @@ def test_unusable_folders_are_refused(tmp_path, spoil, options, match):
     root = make_folder(tmp_path)
     spoil(root)
     with pytest.raises(ValueError, match=match):
-        data.load("folder", path=str(root), **options)
+        data.load("folder", **{"path": str(root)} | options)
 
 
 # ------------------------------------------------------------------------------------------------ arrays
@@ -216,6 +225,8 @@ def test_unknown_names_and_options_offer_the_nearest():
         data.load("two_moon")
     with pytest.raises(ValueError, match="options of data 'mnist'"):
         data.load("mnist", path="x")
+    with pytest.raises(ValueError, match="options of data 'patches' .* got 'path'; data.name folder takes all"):
+        data.load("patches", path="x", size=8, test_fraction=0.5, corrupt="skip")
 
 
 def test_phantoms_lie_in_the_circle_and_are_textured():

@@ -81,7 +81,7 @@ def test_unusable_tables_are_refused(tmp_path, spoil, match):
 def test_broken_images_are_named_or_skipped(tmp_path, caplog):
     root = write_images(tmp_path)
     (root / "bad.png").write_bytes((root / "0.png").read_bytes()[:40])
-    with pytest.raises(data.BrokenExample, match="bad.png.*broken"):
+    with pytest.raises(data.BrokenExample, match=r"bad.png.*broken.*\(1 such\); set corrupt to skip"):
         data.load("folder", path=str(root))
     dataset = data.load("folder", path=str(root), corrupt="skip")
     assert sorted(values(dataset.train) + values(dataset.test)) == list(range(8))
@@ -90,6 +90,30 @@ def test_broken_images_are_named_or_skipped(tmp_path, caplog):
     (root / dataset.train.names[0]).write_text("")
     with pytest.raises(data.BrokenExample, match=dataset.train.names[0]):
         dataset.train[0]
+
+
+def test_photographs_stand_the_way_their_camera_noted(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 5, 3), np.uint8)
+    turned = Image.Exif()
+    turned[274] = 6  # the camera lay on its side: a quarter turn clockwise shows the image upright
+    for name in "ab":
+        Image.fromarray(np.rot90(pixels)).save(tmp_path / f"{name}.png", exif=turned)
+    dataset = data.load("folder", path=str(tmp_path), test_fraction=0.0)
+    assert dataset.shape == (6, 5, 3)
+    np.testing.assert_array_equal(dataset.train[0]["x"], pixels)
+
+
+def test_hidden_files_of_file_managers_are_no_images(tmp_path):
+    root = write_images(tmp_path / "images", classes=("a", "b"))
+    for name in ("a/._0.png", ".trash/1.png", "__MACOSX/b/._1.png"):
+        (root / name).parent.mkdir(exist_ok=True, parents=True)
+        (root / name).write_text("no image")
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        for path in root.rglob("*.png"):
+            archive.write(path, path.relative_to(root))
+    for path in (root, tmp_path / "images.zip"):
+        dataset = data.load("folder", path=str(path))
+        assert len(dataset.train) + len(dataset.test) == 8 and dataset.num_classes == 2
 
 
 # ------------------------------------------------------------------------------------------------ medical

@@ -1,5 +1,6 @@
 """Several real processes over localhost, each with devices of its own, train what one process trains."""
 
+import contextlib
 import pathlib
 import shutil
 import sys
@@ -130,3 +131,19 @@ def test_clusters_are_told_by_their_environment(environment, expected):
 def test_incomplete_flags_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         hosts.connect(*arguments)
+
+
+@pytest.mark.parametrize(
+    "tasks, gpus, more, idle",
+    [
+        ("1(x4)", "8", {}, True),
+        ("8(x4)", "8", {}, False),
+        ("2", "4", {}, True),
+        ("2(x2)", "", {}, False),
+        ("1(x4)", "8", {"JAX_LOCAL_DEVICE_IDS": "0,1,2,3,4,5,6,7"}, False),
+    ],
+)
+def test_gpus_that_no_process_of_slurm_would_take_are_refused(tasks, gpus, more, idle):
+    environment = {"SLURM_STEP_TASKS_PER_NODE": tasks, "SLURM_GPUS_ON_NODE": gpus} | more
+    with pytest.raises(ValueError, match=f"--ntasks-per-node={gpus}") if idle else contextlib.nullcontext():
+        hosts.check_gpus(environment)
