@@ -253,7 +253,7 @@ def get_config() -> ConfigDict:
     # repaint, replacement, twisted
     config.inverse.method = "replacement"
     config.inverse.noise_std = 0.0  # of the measurement, in its units
-    config.inverse.input = placeholder(str)  # folder of images of one's own, in place of held-out ones
+    config.inverse.input = placeholder(str)  # image, folder or zip archive of one's own, in place of held-out ones
     config.inverse.count = 6  # images
     config.inverse.draws = 3  # restorations of each
     config.inverse.steps = 100

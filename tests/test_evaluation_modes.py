@@ -14,6 +14,7 @@ import jax
 import numpy as np
 import pytest
 from inception_weights import random_state_dict
+from PIL import Image
 
 from configs import mnist, toy
 from sgm_jax import modes
@@ -21,7 +22,7 @@ from sgm_jax.convert.inception import InceptionWeights, from_state_dict
 from sgm_jax.convert.inception import save as save_weights
 from sgm_jax.evaluation import Extractor, statistics
 from sgm_jax.experiment import Experiment
-from sgm_jax.modes import features, reproduction
+from sgm_jax.modes import features, inverse, reproduction
 from sgm_jax.training import Checkpoints
 
 COUNT = 24
@@ -221,6 +222,18 @@ def test_evaluation_is_checked_before_training(field, value, words):
         config.evaluation[field] = value
     with pytest.raises(ValueError, match=words):
         Experiment.from_config(config)
+
+
+def test_own_images_to_restore_are_one_or_those_of_a_folder(experiment, tmp_path):
+    for number in range(3):
+        Image.fromarray(np.full((9, 20, 3), 50 * number, np.uint8)).save(tmp_path / f"{number}.png")
+    for path, values in ((tmp_path / "2.png", [100]), (tmp_path, [0, 50, 100])):
+        experiment.config.inverse.input = str(path)
+        x, label = inverse.images(experiment)
+        assert x.shape == (len(values), 8, 8, 1) and x[:, 0, 0, 0].tolist() == values and label is None
+    experiment.config.inverse.input = str(tmp_path / "3.png")
+    with pytest.raises(modes.Unsuitable, match="inverse.input cannot be used: path must .*.*3.png', nothing there"):
+        inverse.images(experiment)
 
 
 def test_unsuitable_data_are_refused(tmp_path):

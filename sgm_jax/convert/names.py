@@ -11,6 +11,7 @@ from flax.traverse_util import flatten_dict
 from jaxtyping import PyTree
 
 Parameters = dict[str, Any]
+SHOWN = 6  # names of each kind in the line of an error
 
 
 class StateDict:
@@ -98,7 +99,7 @@ class StateDict:
             **options: keyword arguments of that call.
 
         Raises:
-            ValueError: if tensors are missing, left over or of a wrong shape, naming all of them.
+            ValueError: if tensors are missing, left over or of a wrong shape, naming them.
         """
         shapes = jax.eval_shape(lambda *args: network.init(jax.random.key(0), *args, **options), *example)["params"]
         wanted, given = flatten_dict(shapes, sep="/"), flatten_dict(params, sep="/")
@@ -141,12 +142,21 @@ def _pointwise(weight: np.ndarray) -> np.ndarray:
 
 
 def complain(what: str, missing: list[str], surplus: list[str], misshapen: list[str]) -> None:
-    """Raise one error that names all tensors that are missing, unexpected or of a wrong shape, if any are.
+    """Raise one error that names the tensors that are missing, unexpected or of a wrong shape, if any are.
+
+    Its line has the first of each kind, a note that tracebacks show all of them.
 
     Raises:
         ValueError: if a list is not empty.
     """
     kinds = {"missing": missing, "unexpected": surplus, "of a wrong shape": misshapen}
-    faults = [f"{kind}: {', '.join(names)}" for kind, names in kinds.items() if names]
-    if faults:
-        raise ValueError(f"{what}; {'; '.join(faults)}")
+    first = [f"{kind}: {_first(names)}" for kind, names in kinds.items() if names]
+    if first:
+        error = ValueError(f"{what}; {'; '.join(first)}")
+        error.add_note("\n".join(f"{kind}: {', '.join(names)}" for kind, names in kinds.items() if len(names) > SHOWN))
+        raise error
+
+
+def _first(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

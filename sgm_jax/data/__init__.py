@@ -6,6 +6,7 @@ import pathlib
 from sgm_jax.data import arrays, catalogue, embedded, generated, hub, images, medical, named, phantoms, toy
 from sgm_jax.data.cache import Cached, cached
 from sgm_jax.data.dataset import ArraySource, BrokenExample, Dataset, Source, absent, gather
+from sgm_jax.data.images import read_images
 from sgm_jax.data.outline import outline
 from sgm_jax.data.pipeline import training_batches
 from sgm_jax.data.records import Prepared
@@ -71,6 +72,10 @@ def _find(name: str, options: dict) -> Dataset | Prepared | catalogue.Catalogued
         others = [other for other in DATASETS if wanted <= set(inspect.signature(DATASETS[other]).parameters)]
         hint = f"; data.name {' or '.join(others)} takes all that is given" if others else ""
         raise ValueError(f"{error}{hint}") from error
+    parameters = inspect.signature(function).parameters.values()
+    missing = [p.name for p in parameters if p.default is p.empty and p.name not in given]
+    if missing:
+        raise ValueError(f"data {name!r} needs {' and '.join(missing)}: set --config.data.{missing[0]}")
     return function(**given)
 
 
@@ -105,5 +110,6 @@ __all__ = [
     "load",
     "outline",
     "prepare",
+    "read_images",
     "training_batches",
 ]

@@ -110,6 +110,26 @@ def folder(
     )
 
 
+def read_images(path: str, size: int, channels: int) -> ImageFiles:
+    """Return images without labels or parts, such as to restore: one file, or all of a folder or zip archive.
+
+    Args:
+        path: the image, folder or archive.
+        size: height and width to crop and resize them to.
+        channels: 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGBA).
+
+    Raises:
+        ValueError: if there are none.
+    """
+    root = pathlib.Path(path).expanduser()
+    alone = root.is_file() and root.suffix.lower() in SUFFIXES
+    images = Folder(root.parent) if alone else place(path)
+    names = [root.name] if alone else images.names()
+    if not names:
+        raise ValueError(f"path {str(root)!r} must hold an image ({', '.join(SUFFIXES)}), got none")
+    return ImageFiles(images, tuple(names), None, CHANNELS[channels], crops.Square(size))
+
+
 def _read(images, crop, size, channels, test_fraction, labels, corrupt) -> Dataset:
     names = images.names()
     classes, num_classes = tables.from_sub_folders(names) if labels is None else tables.from_csv(labels, names)

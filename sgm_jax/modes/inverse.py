@@ -63,14 +63,21 @@ def restore(experiment: Experiment, params: Any) -> dict[str, Any]:
 
 
 def images(experiment: Experiment) -> tuple[np.ndarray, Any]:
-    """Return raw images [k, h, w, c] to measure, held out or those of a folder, and their classes if known."""
+    """Return raw images [k, h, w, c] to measure, held out or one's own, and their classes if known.
+
+    Raises:
+        Unsuitable: if there are none, or one's own cannot be read.
+    """
     section, dataset = experiment.config.inverse, experiment.dataset
     if section.input is None:
         batch = held_out_batch(experiment, section.count)
         return batch["x"], experiment.labels(batch)
     size, _, channels = dataset.shape
-    given = datasets.load("folder", path=section.input, size=size, channels=channels, test_fraction=0.0)
-    return datasets.gather(given.train, range(min(section.count, len(given.train))))["x"], None
+    try:
+        given = datasets.read_images(section.input, size, channels)
+        return datasets.gather(given, range(min(section.count, len(given))))["x"], None
+    except ValueError as error:
+        raise Unsuitable(f"inverse.input cannot be used: {error}") from error
 
 
 def compare(experiment: Experiment, original: np.ndarray, other: np.ndarray) -> dict[str, np.ndarray]:

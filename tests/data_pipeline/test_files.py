@@ -103,6 +103,16 @@ def test_photographs_stand_the_way_their_camera_noted(tmp_path):
     np.testing.assert_array_equal(dataset.train[0]["x"], pixels)
 
 
+def test_single_images_and_whole_folders_are_read_without_parts(tmp_path):
+    root = write_images(tmp_path / "images")
+    alone, everything = (data.read_images(str(path), 4, 1) for path in (root / "3.png", root))
+    assert values(alone) == [3] and alone[0]["x"].shape == (4, 4, 1)
+    assert values(everything) == list(range(8))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"empty' must hold an image \(.bmp, .*\), got none"):
+        data.read_images(str(tmp_path / "empty"), 4, 1)
+
+
 def test_hidden_files_of_file_managers_are_no_images(tmp_path):
     root = write_images(tmp_path / "images", classes=("a", "b"))
     for name in ("a/._0.png", ".trash/1.png", "__MACOSX/b/._1.png"):
