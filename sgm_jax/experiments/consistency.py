@@ -17,7 +17,7 @@ from sgm_jax.augmentation import identity
 from sgm_jax.components import DEQUANTISATIONS, load_data
 from sgm_jax.convert import Pretrained
 from sgm_jax.experiments import made
-from sgm_jax.experiments.distillation import DistillationExperiment, run
+from sgm_jax.experiments.distillation import run
 from sgm_jax.naming import choose, construct
 from sgm_jax.score import ConsistencyPreconditioned, EDMPreconditioned, NetworkScore
 from sgm_jax.shapes import PRNGKey, PRNGKeys
@@ -145,7 +145,7 @@ FORMS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class ConsistencyExperiment(DistillationExperiment):
+class ConsistencyExperiment(made.MadeExperiment):
     """The objects of one experiment with a consistency function in place of the denoiser.
 
     Its score function is that of which the consistency function would be the denoiser: what samplers of consistency
@@ -245,6 +245,5 @@ class ConsistencyExperiment(DistillationExperiment):
         return self.form.losses(loss, self.sde, student, target, score_fn, x0, times=self.times, step=step)
 
 
-_MODES = ("train", "sample", "inverse", "stats", "evaluate", "reproduce", "plan", "export")
-MODES = {name: modes.MODES[name] for name in _MODES}
-MODES |= {"run": functools.partial(run, train_to_end=made.train_to_end), "train": made.train}
+NAMES = ("train", "sample", "inverse", "stats", "evaluate", "reproduce", "plan", "export")
+MODES = {"run": run} | {name: modes.MODES[name] for name in NAMES}

@@ -21,7 +21,7 @@ from sgm_jax.sampling import level_range
 from sgm_jax.score import as_noise
 from sgm_jax.sde import AbstractSDE
 from sgm_jax.shapes import ScoreFn, expand
-from sgm_jax.training import Outcome, exit_code
+from sgm_jax.training import exit_code
 
 STARTS = ("teacher", "random")
 
@@ -122,13 +122,9 @@ class DistillationExperiment(Experiment):
         return self.teacher.score_fn(self.sde, label, self.config.distillation.guidance)
 
 
-def run(
-    experiment: DistillationExperiment,
-    workdir: pathlib.Path,
-    train_to_end: Callable[[DistillationExperiment, pathlib.Path], Outcome] = modes.train_to_end,
-) -> int:
+def run(experiment: DistillationExperiment, workdir: pathlib.Path) -> int:
     """Train, then draw samples and, of labelled images, judge them; returns the exit code."""
-    outcome = train_to_end(experiment, workdir)
+    outcome = modes.train_to_end(experiment, workdir)
     if not outcome.finished:
         return exit_code(outcome)
     code = modes.sample(experiment, workdir)

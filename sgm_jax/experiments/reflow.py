@@ -14,14 +14,13 @@ from sgm_jax import objectives
 from sgm_jax.components import REDUCTIONS, load_data
 from sgm_jax.convert import Pretrained
 from sgm_jax.experiments import made
-from sgm_jax.experiments.distillation import DistillationExperiment
 from sgm_jax.sampling import ProbabilityFlow
 from sgm_jax.score import NetworkScore
 from sgm_jax.shapes import PRNGKey, PRNGKeys
 
 
 @dataclasses.dataclass(frozen=True)
-class ReflowExperiment(DistillationExperiment):
+class ReflowExperiment(made.MadeExperiment):
     """The objects of one experiment whose flow is to be straight."""
 
     @classmethod

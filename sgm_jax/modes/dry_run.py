@@ -24,7 +24,7 @@ from sgm_jax.stored import checkpoint_store
 from sgm_jax.training import parallel, read_metrics
 
 TRAINING = ("run", "train")
-DRAWING = ("run", "sample", "evaluate", "guidance", "fit")
+DRAWING = ("run", "sample", "evaluate", "guidance", "samplers", "fit")
 PRODUCT = {"cpu": 1024}  # height of the matrices whose product is timed, 8192 on accelerators
 REPEATS = 5
 
@@ -112,7 +112,7 @@ def training_time(experiment: Experiment, workdir: pathlib.Path, steps: int) -> 
     config = experiment.config.copy_and_resolve_references()
     config.train.accumulate = 1
     step = jax.jit(dataclasses.replace(experiment, config=config).train_step())
-    batch = programs.batch_shapes(experiment, config.train.batch_size)
+    batch = experiment.batch_shapes(config.train.batch_size)
     operations = step.lower(jax.eval_shape(experiment.init), batch).cost_analysis()["flops"]
     rate = jax.device_count() * product_rate(experiment.config.network.get("dtype") or "float32")
     return (

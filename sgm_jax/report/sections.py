@@ -196,6 +196,28 @@ def _guidance(report: Report, directory: pathlib.Path):
     return "Guidance", text, body
 
 
+def _samplers(report: Report, directory: pathlib.Path):
+    if report.samplers is None or report.compared is None:
+        return None
+    rows = [
+        (
+            row["sampler"].replace(",", ", "),
+            f"{row['frechet']:.2f}",
+            f"{row['evaluations'] or 'unknown'} evaluations, {row['seconds']:.1f} s with compilation",
+        )
+        for row in report.samplers
+    ]
+    flat = report.compared.reshape(-1, *report.compared.shape[2:])
+    body = _picture(directory, "samplers.png", charts.samplers(report.samplers), "samplers", "chart")
+    body += _table(rows, ("sampler", "Fréchet distance", "cost of a sample"))
+    body += _grid(directory, "compared.png", flat, report.compared.shape[1], "samples by sampler")
+    text = (
+        "The same model from the same noise, one row of samples a sampler, in the order of the table. Fréchet distance "
+        f"of real held-out images: {report.samplers[0]['frechet_floor']:.2f}."
+    )
+    return "Samplers", text, body
+
+
 def _selection(report: Report, directory: pathlib.Path):
     if report.selection is None:
         return None
@@ -270,6 +292,7 @@ SECTIONS = (
     _interpolation,
     _quality,
     _guidance,
+    _samplers,
     _selection,
     _likelihood,
     _curves,
