@@ -104,6 +104,7 @@ class Experiment:
         Raises:
             ValueError: if a name, option or number in the config is not allowed, or the data are not usable.
         """
+        cls.check(config, pretrained)
         train = config.train
         check_training(train)
         check_unused(config, cls.unused)
@@ -168,7 +169,19 @@ class Experiment:
             safeguards=Safeguards(train.skip_limit, train.step_timeout),
             watch=watch,
             **parts,
-        )
+        ).completed()
+
+    @classmethod
+    def check(cls, config: ConfigDict, pretrained: Pretrained | None) -> None:
+        """Check what this kind of experiment needs of a config besides: here nothing.
+
+        Raises:
+            ValueError: if it is not there.
+        """
+
+    def completed(self) -> "Experiment":
+        """Return the experiment with what follows from all that a config names: here nothing more."""
+        return self
 
     @staticmethod
     def make_network(config: ConfigDict, dataset: datasets.Dataset) -> Any:
