@@ -1,8 +1,8 @@
 """How long a training step of paper size takes to compile: `python -m benchmarks.compilation [--config=NAME]`.
 
 The step of score_sde's deep NCSN++ for CIFAR-10 unless another config is named, for the attached device: seconds to
-trace it, to compile it with nothing cached, and to load it from the compilation cache in a process of its own, with its
-blocks one by one and with equal ones in a loop (`network.scan_blocks`); then what it takes of memory.
+trace it, to compile it with nothing cached, and to load it from the compilation cache in a process of its own; then
+what it takes of memory.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from benchmarks import tables
 CONFIG = "score_sde.ve.cifar10_ncsnpp_deep_continuous"
 
 
-def compile_once(config: str, batch: int, scan: bool, cache: str) -> dict[str, float]:
+def compile_once(config: str, batch: int, cache: str) -> dict[str, float]:
     """Compile the step in this process, with compiled programs kept in `cache`."""
     import jax
 
@@ -30,7 +30,6 @@ def compile_once(config: str, batch: int, scan: bool, cache: str) -> dict[str, f
     jax.config.update("jax_compilation_cache_dir", cache)
     chosen = importlib.import_module(f"configs.{config}").get_config()
     chosen.train.batch_size = batch
-    chosen.network.scan_blocks = scan
     load = functools.partial(components.describe_data, num_classes=chosen.network.get("num_classes"))
     experiment = Experiment.from_config(chosen, load=load)
     start = time.perf_counter()
@@ -48,26 +47,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config", default=CONFIG)
     parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--scan", action="store_true", help="with --cache, equal blocks in a loop")
     parser.add_argument("--cache", help="compile once, with this folder, and print JSON")
     options = parser.parse_args()
     if options.cache:
-        print(json.dumps(compile_once(options.config, options.batch, options.scan, options.cache)))
+        print(json.dumps(compile_once(options.config, options.batch, options.cache)))
         return
     tables.header("training step", "trace, s", "compile, s")
-    memory = {}
-    for blocks, scan in (("blocks one by one", []), ("equal blocks in a loop", ["--scan"])):
-        with tempfile.TemporaryDirectory() as cache:
-            command = [sys.executable, "-m", "benchmarks.compilation", f"--config={options.config}"]
-            command += [f"--batch={options.batch}", f"--cache={cache}", *scan]
-            for name in ("nothing cached", "from the cache"):
-                run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-                found = json.loads(run.stdout.splitlines()[-1])
-                tables.row(f"{blocks}, {name}", f"{found['trace']:.1f}", f"{found['compile']:.1f}")
-        memory[blocks] = found["mib"]
-    tables.header("memory, MiB", *memory)
-    for name in memory["blocks one by one"]:
-        tables.row(name, *(f"{sizes[name]:,.1f}" for sizes in memory.values()))
+    with tempfile.TemporaryDirectory() as cache:
+        command = [sys.executable, "-m", "benchmarks.compilation", f"--config={options.config}"]
+        command += [f"--batch={options.batch}", f"--cache={cache}"]
+        for name in ("nothing cached", "from the cache"):
+            run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+            found = json.loads(run.stdout.splitlines()[-1])
+            tables.row(f"{options.config}, {name}", f"{found['trace']:.1f}", f"{found['compile']:.1f}")
+    tables.header("memory", "MiB")
+    for name, size in found["mib"].items():
+        tables.row(name, f"{size:,.1f}")
 
 
 if __name__ == "__main__":

@@ -64,7 +64,6 @@ def get_config() -> ConfigDict:
     config.network.name = "unet"  # energy_mlp, energy_unet, mlp, ncsn, ncsnv2, ncsnv2_deeper, ncsnv2_deepest, unet
     config.network.dtype = placeholder(str)  # to compute in: float32, bfloat16; parameters are float32
     config.network.remat = placeholder(str)  # of unet and dit, recomputed in the backward pass: none, block
-    config.network.scan_blocks = placeholder(bool)  # of unet and dit, equal blocks compiled once
     config.network.num_classes = placeholder(int)  # of a class-conditional model; the data need labels
 
     config.prediction = ConfigDict()
@@ -198,6 +197,16 @@ def get_config() -> ConfigDict:
     config.sampling.guide = placeholder(str)  # or that of a worse model to guide away from
     config.sampling.guidance_interval = placeholder(tuple)  # noise levels (low, high) of guidance, None for all
     config.sampling.guidance_scales = (0.0, 1.0, 1.3, 2.0, 4.0)  # that --mode=guidance compares
+    # That --mode=samplers compares: fields of this section that differ, the solver's own options where none are named.
+    config.sampling.compared = (
+        "solver=ddim,steps=12",
+        "solver=ddim,steps=24",
+        "solver=heun,steps=12",
+        "solver=dpm_solver_pp,steps=6",
+        "solver=dpm_solver_pp,steps=12",
+        "solver=dpm_solver_pp,steps=24",
+        "process=reverse_sde,solver=ancestral,steps=48",
+    )
     config.sampling.ema_width = placeholder(float)  # of an average chosen after training with train.posthoc
     config.sampling.checkpoint = placeholder(int)  # step of the checkpoint to use, the newest unless given
     config.sampling.count = 500

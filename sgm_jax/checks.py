@@ -11,11 +11,21 @@ from numpy.typing import NDArray
 from sgm_jax import data as datasets
 from sgm_jax import evaluation, sampling
 from sgm_jax.augmentation import LABELS as AUGMENT_LABELS
-from sgm_jax.components import PROCESSES, SCHEDULE_FUNCTIONS, SPLITS, THRESHOLDS, make_divergence
+from sgm_jax.components import (
+    DEQUANTISATIONS,
+    PROCESSES,
+    REDUCTIONS,
+    SCHEDULE_FUNCTIONS,
+    SPLITS,
+    THRESHOLDS,
+    make_divergence,
+)
 from sgm_jax.naming import choose, set_options
 from sgm_jax.samplers import make_solver
 from sgm_jax.sde import AbstractSDE
 from sgm_jax.tasks import make_problem
+from sgm_jax.training import PowerProfile
+from sgm_jax.training.averaging import WARMUPS
 from sgm_jax.training.parallel import PROGRAMS
 
 
@@ -32,6 +42,26 @@ def sampling_levels(config: ConfigDict, sde: AbstractSDE) -> NDArray | None:
         options["data_scale"] = section.data_scale
     function = functools.partial(function, **set_options(f"sampling.schedule {section.schedule!r}", function, options))
     return (sampling.then_zero(function) if section.to_zero else function)(sde, section.steps)
+
+
+def check_training(section: ConfigDict) -> None:
+    """Check the section on training."""
+    for name in ("batch_size", "accumulate"):
+        if section[name] is None or section[name] < 1:
+            raise ValueError(f"train.{name} must be at least 1, got {section[name]}")
+    if section.batch_size % section.accumulate:
+        raise ValueError(
+            f"train.batch_size must be a multiple of train.accumulate={section.accumulate}, got {section.batch_size}"
+        )
+    if not 0 <= section.ema_rate < 1:
+        raise ValueError(f"train.ema_rate must be in [0, 1), got {section.ema_rate}")
+    if not 0 <= section.label_dropout <= 1:
+        raise ValueError(f"train.label_dropout must be in [0, 1], got {section.label_dropout}")
+    choose("train.ema_warmup", section.ema_warmup, WARMUPS)
+    choose("train.dequantisation", section.dequantisation, DEQUANTISATIONS)
+    choose("train.reduction", section.reduction, REDUCTIONS)
+    for width in section.posthoc:
+        PowerProfile(width)
 
 
 def check_sampling(config: ConfigDict, sde: AbstractSDE) -> None:

@@ -25,6 +25,7 @@ MODES = {
     "evaluate": ("quality of samples (accuracy)", "quality.json or evaluation.json (accuracy.json)"),
     "reproduce": ("ours beside published figures", "reproduction.json"),
     "guidance": ("quality by the scale of guidance", "guidance.json, guidance/index.html"),
+    "samplers": ("quality by sampler", "samplers.json, samplers/index.html"),
     "export": ("network with a card, and sampler, as files", "model.safetensors, model.md, sampler.jax_export"),
     "convert": ("another project's checkpoint as such a file", "model.safetensors, model.md"),
 }

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -24,6 +25,7 @@ from sgm_jax.checks import (
     check_parallel,
     check_rank,
     check_sampling,
+    check_training,
     check_unused,
     sampling_levels,
 )
@@ -102,22 +104,10 @@ class Experiment:
         Raises:
             ValueError: if a name, option or number in the config is not allowed, or the data are not usable.
         """
+        cls.check(config, pretrained)
         train = config.train
-        for name, value in (("train.batch_size", train.batch_size), ("train.accumulate", train.accumulate)):
-            if value is None or value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
-        if train.batch_size % train.accumulate:
-            raise ValueError(
-                f"train.batch_size must be a multiple of train.accumulate={train.accumulate}, got {train.batch_size}"
-            )
-        if not 0 <= train.ema_rate < 1:
-            raise ValueError(f"train.ema_rate must be in [0, 1), got {train.ema_rate}")
-        choose("train.ema_warmup", train.ema_warmup, WARMUPS)
-        choose("train.dequantisation", train.dequantisation, DEQUANTISATIONS)
-        choose("train.reduction", train.reduction, REDUCTIONS)
+        check_training(train)
         check_unused(config, cls.unused)
-        if not 0 <= train.label_dropout <= 1:
-            raise ValueError(f"train.label_dropout must be in [0, 1], got {train.label_dropout}")
         check_parallel(config, cls.coupled)
         schedule = Schedule(
             train.steps,
@@ -135,8 +125,6 @@ class Experiment:
         optimizer = build("optimizer", chosen, OPTIMIZERS, learning_rate=learning_rate)
         times = {**config.times, "quantiles": choose("times.quantiles", config.times.quantiles, QUANTILES)}
         watch = Watch(train.batch_size, trace=tuple(train.trace) or None, tensorboard=train.tensorboard)
-        for width in train.posthoc:
-            PowerProfile(width)
         # The cheap checks come first: reading the data may take long.
         parts = dict(
             sde=build("sde", config.sde, SDES),
@@ -181,7 +169,19 @@ class Experiment:
             safeguards=Safeguards(train.skip_limit, train.step_timeout),
             watch=watch,
             **parts,
-        )
+        ).completed()
+
+    @classmethod
+    def check(cls, config: ConfigDict, pretrained: Pretrained | None) -> None:
+        """Check what this kind of experiment needs of a config besides: here nothing.
+
+        Raises:
+            ValueError: if it is not there.
+        """
+
+    def completed(self) -> "Experiment":
+        """Return the experiment with what follows from all that a config names: here nothing more."""
+        return self
 
     @staticmethod
     def make_network(config: ConfigDict, dataset: datasets.Dataset) -> Any:
@@ -236,6 +236,17 @@ class Experiment:
         options = {} if dropout_key is None else {"deterministic": False, "rngs": {"dropout": dropout_key}}
         options |= {} if augment is None else {"augment": augment}
         return self.network.apply({"params": params}, noise_label, x, label, **options)
+
+    def batch_shapes(self, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
+        """Return the shapes of a training batch."""
+        data = self.dataset
+        kind = jnp.float32 if data.levels is None else jnp.uint8 if data.levels <= 256 else jnp.int32
+        batch = {"x": jax.ShapeDtypeStruct((batch_size, *data.shape), kind)}
+        return batch | ({"label": jax.ShapeDtypeStruct((batch_size,), jnp.int32)} if data.num_classes else {})
+
+    def prepared(self, workdir: pathlib.Path) -> "Experiment":
+        """Return the experiment ready to train, with what must be made before in the run's folder: here nothing."""
+        return self
 
     def trained(self, params: PyTree) -> tuple["Experiment", PyTree]:
         """Return the experiment of a trained network and the network's parameters, of the parameters in training.

@@ -5,7 +5,6 @@ import functools
 import pathlib
 import platform
 import time
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,10 +13,10 @@ import numpy as np
 
 from sgm_jax import fitted, modes, report, representation, sampling, stored
 from sgm_jax.experiment import Experiment
-from sgm_jax.experiments import classifier, consistency, density, likelihood, made, progressive, reflow
+from sgm_jax.experiments import classifier, consistency, density, likelihood, progressive, reflow
 from sgm_jax.sampling import Angle
 from sgm_jax.shapes import per_example_keys
-from sgm_jax.training import Outcome, exit_code, read_metrics
+from sgm_jax.training import exit_code, read_metrics
 from sgm_jax.version import __version__
 
 MOVIE = (36, 24)  # images and frames of the animation
@@ -29,12 +28,11 @@ def run(
     experiment: Experiment,
     workdir: pathlib.Path,
     measure_likelihood: modes.MeasureLikelihood = modes.measure_likelihood,
-    train_to_end: Callable[[Experiment, pathlib.Path], Outcome] = modes.train_to_end,
 ) -> int:
     """Train, then write samples, likelihoods, restorations, quality figures and the page; returns the exit code."""
     start, timings = time.perf_counter(), {}
     with timed(timings, "training"):
-        outcome = train_to_end(experiment, workdir)
+        outcome = modes.train_to_end(experiment, workdir)
     if not outcome.finished:
         return exit_code(outcome)
     experiment, params = stored.trained(experiment, workdir)
@@ -150,14 +148,7 @@ OBJECTIVES = {
     "density": (density.DensityExperiment, density.MODES),
     "maximum_likelihood": (likelihood.MaximumLikelihoodExperiment, MODES),
     "progressive_distillation": (progressive.ProgressiveExperiment, progressive.MODES),
-    "reflow": (
-        reflow.ReflowExperiment,
-        MODES
-        | {
-            "run": functools.partial(run, train_to_end=made.train_to_end),
-            "train": made.train,
-        },
-    ),
+    "reflow": (reflow.ReflowExperiment, MODES),
     "score": (Experiment, MODES),
     "vdm": (
         likelihood.VariationalExperiment,

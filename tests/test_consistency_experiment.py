@@ -10,7 +10,6 @@ import pytest
 from configs import consistency, toy
 from sgm_jax import modes, sampling, teachers
 from sgm_jax.experiment import Experiment
-from sgm_jax.experiments import made
 from sgm_jax.experiments.consistency import ConsistencyExperiment
 from sgm_jax.training import Checkpoints, read_metrics
 
@@ -130,10 +129,10 @@ def test_whole_trajectories_are_made_once_and_learned(config, tmp_path):
     config.train.steps, config.train.log_every, config.train.eval_every = 40, 10, 40
     config.train.checkpoint_every = 40
     experiment = teachers.attach(ConsistencyExperiment.from_config(config))
-    assert made.train(experiment, tmp_path) == 0
+    assert modes.train(experiment, tmp_path) == 0
     rows = read_metrics(tmp_path / "metrics.jsonl")
     assert rows[-1]["loss"] < rows[0]["loss"] and np.isfinite(rows[-1]["eval_loss"])
-    source = made.with_pairs(experiment, tmp_path).dataset.train
+    source = experiment.prepared(tmp_path).dataset.train
     assert source.arrays["states"].shape == (200, 6, 2) and len(source) == 200
     # The states are those of the teacher's flow, under the student's own SDE.
     score_fn = experiment.teacher_score_fn()

@@ -13,7 +13,6 @@ from configs.toy import get_config
 from sgm_jax import data, modes, objectives, teachers
 from sgm_jax.experiment import Experiment
 from sgm_jax.experiments.distillation import Teacher
-from sgm_jax.experiments.made import train, with_pairs
 from sgm_jax.experiments.progressive import ProgressiveExperiment
 from sgm_jax.experiments.reflow import ReflowExperiment
 from sgm_jax.run import OBJECTIVES
@@ -83,11 +82,11 @@ def test_each_round_begins_with_the_averaged_student_of_the_last():
 @pytest.mark.slow
 def test_pairs_of_a_killed_run_are_completed_and_are_the_flows(tmp_path):
     experiment = taught(ReflowExperiment, toy("reflow", pairs=6))
-    source = with_pairs(experiment, tmp_path).dataset.train
+    source = experiment.prepared(tmp_path).dataset.train
     x, noise = (source.arrays[name].copy() for name in ("x", "noise"))
     assert len(source) == 6 and source.take(np.array([1, 5]))["noise"].shape == (2, 2)
     (tmp_path / "pairs" / "00000004.npz").unlink()
-    again = with_pairs(experiment, tmp_path).dataset.train
+    again = experiment.prepared(tmp_path).dataset.train
     np.testing.assert_array_equal(again.arrays["x"], x)
     np.testing.assert_array_equal(again.arrays["noise"], noise)
     # The flow is the teacher's own, from where the noise leads at the highest level.
@@ -99,7 +98,10 @@ def test_pairs_of_a_killed_run_are_completed_and_are_the_flows(tmp_path):
     np.testing.assert_allclose(noise, other, rtol=1e-4, atol=1e-4)
     changed = dataclasses.replace(experiment, config=toy("reflow", pairs=6, steps=4))
     with pytest.raises(modes.Unsuitable, match='holds pairs made for .*"steps": 3.*not for .*4'):
-        with_pairs(changed, tmp_path)
+        changed.prepared(tmp_path)
+    narrower = dataclasses.replace(experiment, sde=dataclasses.replace(experiment.sde, t_min=2 * experiment.sde.t_min))
+    with pytest.raises(modes.Unsuitable, match="holds pairs made for"):
+        narrower.prepared(tmp_path)
 
 
 @pytest.mark.slow
@@ -107,7 +109,7 @@ def test_reflow_trains_on_its_pairs_and_goes_on(tmp_path):
     config = toy("reflow", pairs=32)
     config.train.update(dict(steps=20, eval_every=20, checkpoint_every=10, log_every=5))
     experiment = taught(ReflowExperiment, config)
-    assert train(experiment, tmp_path) == 0
+    assert modes.train(experiment, tmp_path) == 0
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert np.isfinite(rows[-1]["eval_loss"]) and rows[-1]["step"] == 20
 

@@ -11,13 +11,12 @@ import numpy as np
 from jaxtyping import Array, PyTree
 from ml_collections import ConfigDict
 
-from sgm_jax import data as datasets
 from sgm_jax import modes, objectives, sampling
 from sgm_jax.augmentation import identity
-from sgm_jax.components import DEQUANTISATIONS, load_data
+from sgm_jax.components import DEQUANTISATIONS
 from sgm_jax.convert import Pretrained
 from sgm_jax.experiments import made
-from sgm_jax.experiments.distillation import DistillationExperiment, run
+from sgm_jax.experiments.distillation import run
 from sgm_jax.naming import choose, construct
 from sgm_jax.score import ConsistencyPreconditioned, EDMPreconditioned, NetworkScore
 from sgm_jax.shapes import PRNGKey, PRNGKeys
@@ -144,8 +143,20 @@ FORMS = {
 }
 
 
+def make_form(config: ConfigDict) -> Form:
+    """Return the form of learning that the section on consistency names.
+
+    Raises:
+        ValueError: if a name or an option in it is not allowed.
+    """
+    options = dict(config.consistency)
+    name = options.pop("name")
+    make = choose("consistency.name", name, FORMS)
+    return construct(f"consistency {name!r}", make, options | {"steps": config.train.steps})
+
+
 @dataclasses.dataclass(frozen=True)
-class ConsistencyExperiment(DistillationExperiment):
+class ConsistencyExperiment(made.MadeExperiment):
     """The objects of one experiment with a consistency function in place of the denoiser.
 
     Its score function is that of which the consistency function would be the denoiser: what samplers of consistency
@@ -155,41 +166,40 @@ class ConsistencyExperiment(DistillationExperiment):
     form: Form | None = None
 
     @classmethod
-    def from_config(
-        cls,
-        config: ConfigDict,
-        pretrained: Pretrained | None = None,
-        load: Callable[[ConfigDict], datasets.Dataset] = load_data,
-    ) -> "ConsistencyExperiment":
-        """Build everything a config names but the teacher: see `DistillationExperiment.from_config`.
+    def check(cls, config: ConfigDict, pretrained: Pretrained | None) -> None:
+        """Check the section on consistency.
 
         Raises:
-            ValueError: besides, if the section on consistency is not usable, the network's output is not the data at
-                the smallest noise level, or the augmentation is one that a teacher is not told of.
+            ValueError: if it, or the section on distillation, is not usable, or the augmentation is one that a teacher
+                is not told of.
         """
-        section = config.consistency
-        make = choose("consistency.name", section.name, FORMS)
-        options = {name: value for name, value in section.items() if name != "name"}
-        form = construct(f"consistency {section.name!r}", make, options | {"steps": config.train.steps})
+        name, form = config.consistency.name, make_form(config)
         if form.taught and config.distillation.teacher is None and pretrained is None:
-            raise ValueError(f"consistency {section.name!r} needs a distillation.teacher, got None")
+            raise ValueError(f"consistency {name!r} needs a distillation.teacher, got None")
         if form.taught and config.train.augmentation == "edm":
-            raise ValueError(f"train.augmentation must be none or flip for consistency {section.name!r}, got 'edm'")
+            raise ValueError(f"train.augmentation must be none or flip for consistency {name!r}, got 'edm'")
         if config.distillation.pairs < 0 or config.distillation.pairs and not form.whole:
-            given = f"{config.distillation.pairs} for {section.name!r}"
+            given = f"{config.distillation.pairs} for {name!r}"
             raise ValueError(f"distillation.pairs must be 0, or more for consistency 'trajectories', got {given}")
         if form.whole:
             made.check(config, "consistency 'trajectories'")
-        experiment = dataclasses.replace(super().from_config(config, pretrained, load), form=form)
-        prediction, low = experiment.prediction, float(experiment.sde.s(experiment.sde.t_min))
-        if isinstance(prediction, ConsistencyPreconditioned):
-            if not np.isclose(prediction.s_min, low, rtol=1e-3):
-                raise ValueError(f"prediction.s_min must be the SDE's smallest level {low:g}, got {prediction.s_min:g}")
-        elif not isinstance(prediction, EDMPreconditioned):
-            raise ValueError(
-                f"objective 'consistency' needs prediction.name 'consistency' or 'edm', got {config.prediction.name!r}"
-            )
-        return experiment
+        super().check(config, pretrained)
+
+    def completed(self) -> "ConsistencyExperiment":
+        """Return the experiment with the form of learning that its config names.
+
+        Raises:
+            ValueError: if the network's output is not the data at the smallest noise level.
+        """
+        low = float(self.sde.s(self.sde.t_min))
+        if isinstance(self.prediction, ConsistencyPreconditioned):
+            if not np.isclose(self.prediction.s_min, low, rtol=1e-3):
+                given = self.prediction.s_min
+                raise ValueError(f"prediction.s_min must be the SDE's smallest level {low:g}, got {given:g}")
+        elif not isinstance(self.prediction, EDMPreconditioned):
+            given = self.config.prediction.name
+            raise ValueError(f"objective 'consistency' needs prediction.name 'consistency' or 'edm', got {given!r}")
+        return dataclasses.replace(self, form=make_form(self.config))
 
     @property
     def profiles(self) -> tuple[Callable[[Array], Array], ...]:
@@ -245,6 +255,5 @@ class ConsistencyExperiment(DistillationExperiment):
         return self.form.losses(loss, self.sde, student, target, score_fn, x0, times=self.times, step=step)
 
 
-_MODES = ("train", "sample", "inverse", "stats", "evaluate", "reproduce", "plan", "export")
-MODES = {name: modes.MODES[name] for name in _MODES}
-MODES |= {"run": functools.partial(run, train_to_end=made.train_to_end), "train": made.train}
+NAMES = ("train", "sample", "inverse", "stats", "evaluate", "reproduce", "plan", "export")
+MODES = {"run": run} | {name: modes.MODES[name] for name in NAMES}

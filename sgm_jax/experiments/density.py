@@ -12,9 +12,8 @@ import equinox as eqx
 from jaxtyping import Array, Int, PyTree
 from ml_collections import ConfigDict
 
-from sgm_jax import data as datasets
 from sgm_jax import modes
-from sgm_jax.components import FORMS, load_data
+from sgm_jax.components import FORMS
 from sgm_jax.convert import Pretrained
 from sgm_jax.experiment import Experiment
 from sgm_jax.shapes import Batch, Level, PRNGKey, ScoreFn
@@ -37,16 +36,11 @@ class DensityExperiment(Experiment):
     matchings: ClassVar[Mapping[str, Callable]] = FORMS
 
     @classmethod
-    def from_config(
-        cls,
-        config: ConfigDict,
-        pretrained: Pretrained | None = None,
-        load: Callable[[ConfigDict], datasets.Dataset] = load_data,
-    ) -> "DensityExperiment":
-        """Build everything a config names: see `Experiment.from_config`.
+    def check(cls, config: ConfigDict, pretrained: Pretrained | None) -> None:
+        """Check that the sampler is one that needs no scores of noisy data.
 
         Raises:
-            ValueError: besides, if the sampler is one that needs scores of noisy data.
+            ValueError: if it is not.
         """
         section = config.sampling
         if (section.process, section.solver, section.final) != ("reverse_sde", "annealed_langevin", "none"):
@@ -54,7 +48,6 @@ class DensityExperiment(Experiment):
                 "objective 'density' needs sampling.process 'reverse_sde', solver 'annealed_langevin' and final "
                 f"'none', got {section.process!r}, {section.solver!r} and {section.final!r}"
             )
-        return super().from_config(config, pretrained, load)
 
     def score_fn(self, params: PyTree, label: Int[Array, " b"] | None = None) -> AtTime:
         """Return the score function of the data, the same at every time."""

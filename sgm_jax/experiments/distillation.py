@@ -10,9 +10,7 @@ from flax.traverse_util import flatten_dict
 from jaxtyping import Array, Int, PyTree
 from ml_collections import ConfigDict
 
-from sgm_jax import data as datasets
 from sgm_jax import modes
-from sgm_jax.components import load_data
 from sgm_jax.convert import Pretrained
 from sgm_jax.convert.names import compare
 from sgm_jax.experiment import Experiment
@@ -21,7 +19,7 @@ from sgm_jax.sampling import level_range
 from sgm_jax.score import as_noise
 from sgm_jax.sde import AbstractSDE
 from sgm_jax.shapes import ScoreFn, expand
-from sgm_jax.training import Outcome, exit_code
+from sgm_jax.training import exit_code
 
 STARTS = ("teacher", "random")
 
@@ -54,30 +52,24 @@ class Teacher:
 class DistillationExperiment(Experiment):
     """The objects of one experiment, and the teacher that `config.distillation` names.
 
-    Losses are those of subclasses. The teacher may have another SDE and other parametrisation; data and classes are
-    shared, and with `distillation.start = "teacher"` the network.
+    `from_config` builds all but the teacher. Losses are those of subclasses. The teacher may have another SDE and other
+    parametrisation; data and classes are shared, and with `distillation.start = "teacher"` the network.
     """
 
     # See `teachers.attach`; training needs it, what comes after training does not.
     teacher: Teacher | None = None
 
     @classmethod
-    def from_config(
-        cls,
-        config: ConfigDict,
-        pretrained: Pretrained | None = None,
-        load: Callable[[ConfigDict], datasets.Dataset] = load_data,
-    ) -> "DistillationExperiment":
-        """Build everything a config names but the teacher; as `Experiment.from_config`.
+    def check(cls, config: ConfigDict, pretrained: Pretrained | None) -> None:
+        """Check the section on distillation.
 
         Raises:
-            ValueError: as there, and if the section on distillation is not usable.
+            ValueError: if it is not usable.
         """
         section = config.distillation
         start = choose("distillation.start", section.start, dict(zip(STARTS, STARTS, strict=True)))
         if start == "teacher" and section.teacher is None and pretrained is None:
             raise ValueError("distillation.start 'teacher' needs a distillation.teacher, got None")
-        return super().from_config(config, pretrained, load)
 
     def taught_by(self, teacher: Teacher) -> "DistillationExperiment":
         """Return the experiment with a teacher.
@@ -122,13 +114,9 @@ class DistillationExperiment(Experiment):
         return self.teacher.score_fn(self.sde, label, self.config.distillation.guidance)
 
 
-def run(
-    experiment: DistillationExperiment,
-    workdir: pathlib.Path,
-    train_to_end: Callable[[DistillationExperiment, pathlib.Path], Outcome] = modes.train_to_end,
-) -> int:
+def run(experiment: DistillationExperiment, workdir: pathlib.Path) -> int:
     """Train, then draw samples and, of labelled images, judge them; returns the exit code."""
-    outcome = train_to_end(experiment, workdir)
+    outcome = modes.train_to_end(experiment, workdir)
     if not outcome.finished:
         return exit_code(outcome)
     code = modes.sample(experiment, workdir)

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -15,7 +15,6 @@ from ml_collections import ConfigDict
 
 from sgm_jax import bounds, modes, objectives, sampling
 from sgm_jax import data as datasets
-from sgm_jax.components import load_data
 from sgm_jax.convert import Pretrained
 from sgm_jax.experiment import Experiment
 from sgm_jax.score import NetworkScore
@@ -36,22 +35,16 @@ class VariationalExperiment(Experiment):
     unused: ClassVar[Mapping[str, str]] = UNUSED
 
     @classmethod
-    def from_config(
-        cls,
-        config: ConfigDict,
-        pretrained: Pretrained | None = None,
-        load: Callable[[ConfigDict], datasets.Dataset] = load_data,
-    ) -> "VariationalExperiment":
-        """Build everything a config names; as `Experiment.from_config`.
+    def check(cls, config: ConfigDict, pretrained: Pretrained | None) -> None:
+        """Check SDE and data.
 
         Raises:
-            ValueError: as there, and if the SDE is not one that is learned or the data's bins are not of one width.
+            ValueError: if the SDE is not one that is learned or the data's bins are not of one width.
         """
         if pretrained is None and config.sde.name != "learned_vp":
             raise ValueError(f"objective 'vdm' needs sde.name 'learned_vp', got {config.sde.name!r}")
         if config.data.transform != "affine":
             raise ValueError(f"objective 'vdm' needs data.transform 'affine', got {config.data.transform!r}")
-        return super().from_config(config, pretrained, load)
 
     def init_params(self) -> PyTree:
         """Return the network's parameters and the schedule's, as they are at first."""

@@ -1,6 +1,8 @@
 """Training data that a teacher makes once, into the run's folder: pairs for reflow, trajectories for consistency."""
 
+import abc
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -9,13 +11,14 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
+from jaxtyping import Array
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from sgm_jax import modes
 from sgm_jax.experiments.distillation import DistillationExperiment
-from sgm_jax.shapes import per_example_keys
-from sgm_jax.training import Outcome, exit_code
+from sgm_jax.sampling import level_range
+from sgm_jax.shapes import PRNGKey, PRNGKeys, per_example_keys
 
 FOLDER = "pairs"
 MADE_FOR = ("teacher", "guidance", "steps")
@@ -56,50 +59,59 @@ def check(config: ConfigDict, name: str) -> None:
         raise ValueError(f"train.augmentation must be 'none' for {name}, got {config.train.augmentation!r}")
 
 
-def with_pairs(experiment: DistillationExperiment, workdir: pathlib.Path) -> DistillationExperiment:
-    """Return the experiment with what its teacher made in the run's folder as training data, completing it.
+@dataclasses.dataclass(frozen=True)
+class MadeExperiment(DistillationExperiment, abc.ABC):
+    """The objects of one experiment whose training data its teacher makes.
 
-    The experiment's `make(key, label, count)` gives arrays by name. Example `i` is a function of the config alone, and
-    is of class `i` modulo their number.
-
-    Raises:
-        Unsuitable: if the folder holds some that were made otherwise.
+    `distillation.pairs` examples are made once, into the run's folder; with 0 of them a loss makes its own, by `make`.
     """
-    section, size = experiment.config.distillation, experiment.config.sampling.batch_size
-    if not section.pairs:
-        return experiment
-    folder = workdir / FOLDER
-    folder.mkdir(exist_ok=True)
-    made_for = {name: section[name] for name in MADE_FOR} | {"seed": experiment.config.seed, "batch_size": size}
-    record = folder / "made_for.json"
-    if record.is_file() and json.loads(record.read_text()) != made_for:
-        raise modes.Unsuitable(f"{folder} holds pairs made for {record.read_text().strip()}, not for {made_for}")
-    record.write_text(json.dumps(made_for))
 
-    count = -(-section.pairs // size) * size
-    keys = per_example_keys(modes.stream(experiment, modes.PAIRS), count)
-    label = np.arange(count, dtype=np.int32) % experiment.num_classes if experiment.num_classes else None
-    make = eqx.filter_jit(lambda keys, label: experiment.make(keys, label, size))
-    parts = []
-    for first in tqdm(range(0, count, size), desc="pairs", unit="batch", disable=None):
-        file, rows = folder / f"{first:08d}.npz", slice(first, first + size)
-        if not file.is_file():
-            arrays = make(keys[rows], None if label is None else jax.numpy.asarray(label[rows]))
-            part = folder / "part.npz"
-            np.savez(part, **arrays)
-            os.replace(part, file)
-        with np.load(file) as stored:
-            parts.append(dict(stored))
-    arrays = {name: np.concatenate([part[name] for part in parts])[: section.pairs] for name in parts[0]}
-    source = Made(arrays if label is None else arrays | {"label": label[: section.pairs]})
-    return dataclasses.replace(experiment, dataset=dataclasses.replace(experiment.dataset, train=source))
+    @abc.abstractmethod
+    def make(self, key: PRNGKey | PRNGKeys, label: Array | None, count: int) -> dict[str, Array]:
+        """Return `count` examples [count, ...] by name, among them the samples `x`, of classes [count] or none."""
 
+    def batch_shapes(self, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
+        """Return the shapes of a training batch, with what the teacher made before."""
+        batch = super().batch_shapes(batch_size)
+        if not self.config.distillation.pairs:
+            return batch
+        keys = jax.eval_shape(lambda: per_example_keys(jax.random.key(0), batch_size))
+        return batch | jax.eval_shape(functools.partial(self.make, count=batch_size), keys, batch.get("label"))
 
-def train_to_end(experiment: DistillationExperiment, workdir: pathlib.Path) -> Outcome:
-    """Make what the config asks for, and train: see `modes.train_to_end`."""
-    return modes.train_to_end(with_pairs(experiment, workdir), workdir)
+    def prepared(self, workdir: pathlib.Path) -> "MadeExperiment":
+        """Return the experiment with what its teacher made in the run's folder as training data, completing it.
 
+        Example `i` is a function of the config alone, and is of class `i` modulo their number.
 
-def train(experiment: DistillationExperiment, workdir: pathlib.Path) -> int:
-    """Train, or go on from the newest checkpoint; returns the exit code."""
-    return exit_code(train_to_end(experiment, workdir))
+        Raises:
+            Unsuitable: if the folder holds some that were made otherwise.
+        """
+        section, size = self.config.distillation, self.config.sampling.batch_size
+        if not section.pairs:
+            return self
+        folder = workdir / FOLDER
+        folder.mkdir(exist_ok=True)
+        made_for = {name: section[name] for name in MADE_FOR} | {"levels": list(level_range(self.sde))}
+        made_for |= {"seed": self.config.seed, "batch_size": size}
+        record = folder / "made_for.json"
+        if record.is_file() and json.loads(record.read_text()) != made_for:
+            raise modes.Unsuitable(f"{folder} holds pairs made for {record.read_text().strip()}, not for {made_for}")
+        record.write_text(json.dumps(made_for))
+
+        count = -(-section.pairs // size) * size
+        keys = per_example_keys(modes.stream(self, modes.PAIRS), count)
+        label = np.arange(count, dtype=np.int32) % self.num_classes if self.num_classes else None
+        make = eqx.filter_jit(lambda keys, label: self.make(keys, label, size))
+        parts = []
+        for first in tqdm(range(0, count, size), desc="pairs", unit="batch", disable=None):
+            file, rows = folder / f"{first:08d}.npz", slice(first, first + size)
+            if not file.is_file():
+                arrays = make(keys[rows], None if label is None else jax.numpy.asarray(label[rows]))
+                part = folder / "part.npz"
+                np.savez(part, **arrays)
+                os.replace(part, file)
+            with np.load(file) as stored:
+                parts.append(dict(stored))
+        arrays = {name: np.concatenate([part[name] for part in parts])[: section.pairs] for name in parts[0]}
+        source = Made(arrays if label is None else arrays | {"label": label[: section.pairs]})
+        return dataclasses.replace(self, dataset=dataclasses.replace(self.dataset, train=source))

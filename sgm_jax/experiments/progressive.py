@@ -18,10 +18,8 @@ from jaxtyping import Array, PyTree
 from ml_collections import ConfigDict
 from numpy.typing import NDArray
 
-from sgm_jax import data as datasets
 from sgm_jax import guidance, modes, objectives
 from sgm_jax.checks import sampling_levels
-from sgm_jax.components import load_data
 from sgm_jax.convert import Pretrained
 from sgm_jax.experiment import Experiment
 from sgm_jax.experiments.distillation import DistillationExperiment, Teacher, run
@@ -44,16 +42,12 @@ class ProgressiveExperiment(DistillationExperiment):
     stage: dict[str, PyTree] | None = None
 
     @classmethod
-    def from_config(
-        cls,
-        config: ConfigDict,
-        pretrained: Pretrained | None = None,
-        load: Callable[[ConfigDict], datasets.Dataset] = load_data,
-    ) -> "ProgressiveExperiment":
-        """Build everything a config names: see `DistillationExperiment.from_config`.
+    def check(cls, config: ConfigDict, pretrained: Pretrained | None) -> None:
+        """Check sampler and rounds.
 
         Raises:
-            ValueError: besides, if rounds do not divide the steps of training, or the student is no DDIM.
+            ValueError: if rounds do not divide the steps of training, the student is no DDIM, or the section on
+                distillation is not usable.
         """
         section, train = config.sampling, config.train
         given = {name: section[name] for name in SAMPLER}
@@ -71,10 +65,13 @@ class ProgressiveExperiment(DistillationExperiment):
             raise ValueError(f"distillation.start must be 'teacher', got {config.distillation.start!r}")
         if train.posthoc:
             raise ValueError(f"train.posthoc must be empty, as rounds are averaged by themselves, got {train.posthoc}")
-        made = super().from_config(config, pretrained, load)
-        rate, length = made.learning_rate, train.steps // rounds
+        super().check(config, pretrained)
+
+    def completed(self) -> "ProgressiveExperiment":
+        """Return the experiment with a learning rate that starts afresh with every round."""
+        rate, length = self.learning_rate, self.annealing(self.config)
         return dataclasses.replace(
-            made, learning_rate=lambda step: rate(step % length), optimizer=_of_network(made.optimizer)
+            self, learning_rate=lambda step: rate(step % length), optimizer=_of_network(self.optimizer)
         )
 
     @staticmethod

@@ -11,34 +11,27 @@ from jaxtyping import Array
 from ml_collections import ConfigDict
 
 from sgm_jax import objectives
-from sgm_jax.components import REDUCTIONS, load_data
+from sgm_jax.components import REDUCTIONS
 from sgm_jax.convert import Pretrained
 from sgm_jax.experiments import made
-from sgm_jax.experiments.distillation import DistillationExperiment
 from sgm_jax.sampling import ProbabilityFlow
 from sgm_jax.score import NetworkScore
 from sgm_jax.shapes import PRNGKey, PRNGKeys
 
 
 @dataclasses.dataclass(frozen=True)
-class ReflowExperiment(DistillationExperiment):
+class ReflowExperiment(made.MadeExperiment):
     """The objects of one experiment whose flow is to be straight."""
 
     @classmethod
-    def from_config(
-        cls,
-        config: ConfigDict,
-        pretrained: Pretrained | None = None,
-        load=load_data,
-    ) -> "ReflowExperiment":
-        """Build everything a config names: see `DistillationExperiment.from_config`.
+    def check(cls, config: ConfigDict, pretrained: Pretrained | None) -> None:
+        """Check the section on distillation.
 
         Raises:
-            ValueError: besides, if samples are to be augmented, or a number in the section on distillation is not
-                usable.
+            ValueError: if it is not usable, or samples are to be augmented.
         """
         made.check(config, "reflow")
-        return super().from_config(config, pretrained, load)
+        super().check(config, pretrained)
 
     def make(self, key: PRNGKey | PRNGKeys, label: Array | None, count: int) -> dict[str, Array]:
         """Return samples `x` of the teacher's flow and the `noise` that belongs to each, both [count, ...]."""

@@ -1,5 +1,7 @@
 """What the launcher can do with an experiment: one function a mode, results in the run's folder."""
 
+from sgm_jax.modes.comparison import compare_guidance as compare_guidance
+from sgm_jax.modes.comparison import compare_samplers as compare_samplers
 from sgm_jax.modes.dry_run import dry_run as dry_run
 from sgm_jax.modes.evaluation import evaluate as evaluate
 from sgm_jax.modes.evaluation import measure_statistics as measure_statistics
@@ -17,7 +19,6 @@ from sgm_jax.modes.planning import suggest as suggest
 from sgm_jax.modes.preparation import prepare as prepare
 from sgm_jax.modes.preparation import sized as sized
 from sgm_jax.modes.profiling import profile as profile
-from sgm_jax.modes.quality import compare_guidance as compare_guidance
 from sgm_jax.modes.quality import measure_quality as measure_quality
 from sgm_jax.modes.quality import save_quality as save_quality
 from sgm_jax.modes.quality import train_judge as train_judge
@@ -63,5 +64,6 @@ MODES = {
     "evaluate": evaluate,
     "reproduce": reproduce,
     "guidance": compare_guidance,
+    "samplers": compare_samplers,
     "export": export,
 }

@@ -24,7 +24,7 @@ from sgm_jax.stored import checkpoint_store
 from sgm_jax.training import parallel, read_metrics
 
 TRAINING = ("run", "train")
-DRAWING = ("run", "sample", "evaluate", "reproduce", "guidance", "fit")
+DRAWING = ("run", "sample", "evaluate", "reproduce", "guidance", "samplers", "fit")
 MEASURING = ("evaluate", "reproduce")
 PRODUCT = {"cpu": 1024}  # height of the matrices whose product is timed, 8192 on accelerators
 REPEATS = 5
@@ -79,7 +79,7 @@ def dry_run(
         "network": f"{type(experiment.network).__name__}, {count:,} parameters",
     }
     if mode in TRAINING:
-        if not absent:
+        if not absent and not config.distillation.pairs:  # pairs are made when training starts
             training_batches(experiment, mesh)  # refused as in training
         lines["memory"] = f"{size / 2**20:,.1f} MiB a device for the state; what else a step needs, --mode=plan tells"
         begin = "from the start" if step is None else f"on from step {step:,}"
@@ -117,7 +117,7 @@ def training_time(experiment: Experiment, workdir: pathlib.Path, steps: int) -> 
     config = experiment.config.copy_and_resolve_references()
     config.train.accumulate = 1
     step = jax.jit(dataclasses.replace(experiment, config=config).train_step())
-    batch = programs.batch_shapes(experiment, config.train.batch_size)
+    batch = experiment.batch_shapes(config.train.batch_size)
     operations = step.lower(jax.eval_shape(experiment.init), batch).cost_analysis()["flops"]
     rate = jax.device_count() * product_rate(experiment.config.network.get("dtype") or "float32")
     return (

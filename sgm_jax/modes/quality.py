@@ -6,14 +6,9 @@ from typing import Any
 import numpy as np
 
 from sgm_jax import data as datasets
-from sgm_jax import evaluation, report
+from sgm_jax import evaluation
 from sgm_jax.experiment import Experiment
-from sgm_jax.modes.sampling import draw
 from sgm_jax.modes.shared import CLASSIFIER, Unsuitable, held_out_batch, is_labelled, stream, write_json
-from sgm_jax.stored import trained
-
-GUIDED = ("frechet", "frechet_floor", "class_accuracy", "confident")  # figures by the scale of guidance
-SHOWN = 10  # samples of each scale
 
 
 def train_judge(experiment: Experiment) -> evaluation.Classifier:
@@ -61,31 +56,3 @@ def save_quality(result: dict[str, Any], workdir: pathlib.Path) -> None:
         f"{min(result['class_shares']):.1%}"
         + (f", of the class asked for {result['class_accuracy']:.1%}" if "class_accuracy" in result else "")
     )
-
-
-def compare_guidance(experiment: Experiment, workdir: pathlib.Path) -> int:
-    """Score samples of several scales of guidance into `guidance.json` and a page; returns the exit code."""
-    section = experiment.config.sampling
-    if section.label is None:
-        raise Unsuitable("mode 'guidance' needs a sampling.label, got None")
-    experiment, params = trained(experiment, workdir)
-    judge = train_judge(experiment)
-    rows, pictures = [], []
-    for scale in section.guidance_scales:
-        samples = draw(experiment, workdir, params, section.count, scale)
-        quality = measure_quality(experiment, samples, judge)
-        rows.append({"scale": scale} | {name: quality[name] for name in GUIDED})
-        pictures.append(samples[:SHOWN])
-        print(f"guidance {scale:g}: " + ", ".join(f"{name} {rows[-1][name]:.3g}" for name in GUIDED))
-    write_json(workdir / "guidance.json", rows)
-    page = report.write(
-        workdir / "guidance",
-        report.Report(
-            title=f"{experiment.config.data.name}: guidance",
-            guidance=rows,
-            guided=np.stack(pictures),
-            config=experiment.config.to_dict(),
-        ),
-    )
-    print(f"page: {page}")
-    return 0

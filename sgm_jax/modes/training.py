@@ -28,9 +28,10 @@ def train_to_end(experiment: Experiment, workdir: pathlib.Path) -> Outcome:
     """Train on the devices of all hosts, to the end or until asked to stop.
 
     Raises:
-        Unsuitable: if the config's `parallel` section does not fit the devices or the batch, or the batch the data.
+        Unsuitable: if the config's `parallel` section does not fit the devices or the batch, the batch does not fit
+            the data, or what is made before training was made otherwise.
     """
-    config = experiment.config
+    experiment, config = experiment.prepared(workdir), experiment.config
     first_host, mesh = jax.process_index() == 0, training_mesh(config)
     if first_host:
         write_json(workdir / "config.json", config.to_dict())

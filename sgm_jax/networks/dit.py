@@ -1,6 +1,5 @@
 """The diffusion transformer: DiT with adaLN-Zero, any image size, any number of channels."""
 
-import functools
 from typing import Any
 
 import flax.linen as nn
@@ -12,7 +11,6 @@ from jaxtyping import Array, Float, Int
 from sgm_jax.naming import choose
 from sgm_jax.networks.embeddings import ConditionEmbedding, scaled_init
 from sgm_jax.networks.resampling import depth_to_space, space_to_depth
-from sgm_jax.networks.scanned import call, through
 
 POSITIONS = ("sincos", "rope")
 REMAT = ("none", "block")
@@ -188,7 +186,6 @@ class DiT(nn.Module):
         num_classes: number of classes, 0 for an unconditional network.
         augment_labels: number of augmentation labels, 0 for none.
         remat: "block" computes each block again in the backward pass instead of storing what is inside, "none" stores.
-        scan_blocks: make the blocks one loop: a smaller program.
         dtype: type to compute in; parameters are float32.
 
     References:
@@ -208,7 +205,6 @@ class DiT(nn.Module):
     num_classes: int = 0
     augment_labels: int = 0
     remat: str = "none"
-    scan_blocks: bool = False
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -260,12 +256,10 @@ class DiT(nn.Module):
         h = nn.Dense(self.width, kernel_init=scaled_init(), dtype=self.dtype, name="stem")(h)
         if self.positions == "sincos":
             h = h + sincos_positions(h.shape[1], h.shape[2], self.width).astype(self.dtype)
-        block = functools.partial(block, self.heads, self.mlp_ratio, self.positions, self.dropout, self.dtype)
-
-        def step(names, given, h, _):
-            return call(block, names[0], given, h, condition, deterministic)
-
-        h = through(self, self.scan_blocks, [(f"block_{i}",) for i in range(self.depth)], step, h)[-1]
+        for i in range(self.depth):
+            h = block(self.heads, self.mlp_ratio, self.positions, self.dropout, self.dtype, name=f"block_{i}")(
+                h, condition, deterministic
+            )
         shift, scale = modulation(condition, self.width, 2, self.dtype)
         h = modulate(h, shift, scale, self.dtype)
         h = nn.Dense(x.shape[-1] * self.patch**2, kernel_init=nn.initializers.zeros, dtype=self.dtype, name="head")(h)

@@ -11,7 +11,6 @@ from sgm_jax.naming import unknown
 from sgm_jax.networks.blocks import Attention, Conv, GroupNorm, ResidualBlock
 from sgm_jax.networks.embeddings import EMBEDDINGS, ConditionEmbedding
 from sgm_jax.networks.resampling import BOX, before_strided, depth_to_space, downsample, space_to_depth, upsample
-from sgm_jax.networks.scanned import call, through
 
 CHOICES = {
     "embedding": (*EMBEDDINGS, "none"),
@@ -88,7 +87,6 @@ class UNet(nn.Module):
         data_range: values of black and white in `x`; they become -1 and 1.
         out_channels: channels of the output; None is as many as `x` has.
         remat: "block" keeps only the blocks' inputs for the gradient and computes the rest anew; "none" keeps all.
-        scan_blocks: make equal blocks of a level one loop: a smaller program, with more temporaries.
 
     References:
         Ho, Jain, Abbeel, "Denoising Diffusion Probabilistic Models", 2020, appendix B.
@@ -134,7 +132,6 @@ class UNet(nn.Module):
     data_range: tuple[float, float] = (-1.0, 1.0)
     out_channels: int | None = None
     remat: str = "none"
-    scan_blocks: bool = False
 
     @nn.compact
     def __call__(
@@ -167,27 +164,14 @@ class UNet(nn.Module):
         shared = dict(skip_scale=self.skip_scale, init_scale=self.init_scale, dtype=self.dtype, norm=norm)
         conv = functools.partial(Conv, dtype=self.dtype)
 
-        def residual(h, features, name, resample="none", given=None):
+        def residual(h, features, name, resample="none"):
             options = dict(resample_filter=self.resample_filter, conditioning=self.conditioning)
-            options |= dict(skip_projection=self.skip_projection, dropout=self.dropout) | shared
-            block = functools.partial(checkpointed(ResidualBlock, static_argnums=(3,)), features, resample, **options)
-            return call(block, name, given, h, embedding, deterministic)
+            options |= dict(skip_projection=self.skip_projection, dropout=self.dropout, name=name)
+            block = checkpointed(ResidualBlock, static_argnums=(3,))(features, resample, **options, **shared)
+            return block(h, embedding, deterministic)
 
-        def attend(h, name, given=None):
-            layer = functools.partial(checkpointed(Attention), self.heads, head_channels=self.head_channels, **shared)
-            return call(layer, name, given, h)
-
-        def blocks(h, width, way, level, count, attended, skips=None):
-            """Return what comes out of each of a level's blocks, with attention after it or without."""
-
-            def step(names, given, h, skip):
-                h = h if skip is None else jnp.concatenate([h, skip], axis=-1)
-                h = residual(h, width, names[0], given=given)
-                return attend(h, names[1], given) if attended else h
-
-            kinds = ("block", "attention") if attended else ("block",)
-            cells = [tuple(f"{way}_{level}_{kind}_{i}" for kind in kinds) for i in range(count)]
-            return through(self, self.scan_blocks, cells, step, h, skips)
+        def attend(h, name):
+            return checkpointed(Attention)(self.heads, head_channels=self.head_channels, name=name, **shared)(h)
 
         def strided(h, features, name):
             return conv(features, stride=2, name=name)(before_strided(h, self.resample_filter, self.down_padding))
@@ -219,8 +203,11 @@ class UNet(nn.Module):
         h = conv(self.channels, name="stem")(image)
         skips, pyramid = [h], image
         for level, width in enumerate(widths):
-            skips += blocks(h, width, "down", level, self.blocks, h.shape[1] in self.attention)
-            h = skips[-1]
+            for i in range(self.blocks):
+                h = residual(h, width, f"down_{level}_block_{i}")
+                if h.shape[1] in self.attention:
+                    h = attend(h, f"down_{level}_attention_{i}")
+                skips.append(h)
             if level != last:
                 h = resample(h, width, f"down_{level}_resample", "down")
                 if self.progressive_input == "input_skip":
@@ -239,9 +226,11 @@ class UNet(nn.Module):
 
         # -- up
         for level, width in reversed(list(enumerate(widths))):
-            attended, joined = h.shape[1] in self.attention, [skips.pop() for _ in range(self.blocks + 1)]
-            h = blocks(h, width, "up", level, len(joined), attended and self.up_attention == "block", joined)[-1]
-            if attended and self.up_attention == "level":
+            for i in range(self.blocks + 1):
+                h = residual(jnp.concatenate([h, skips.pop()], axis=-1), width, f"up_{level}_block_{i}")
+                if h.shape[1] in self.attention and self.up_attention == "block":
+                    h = attend(h, f"up_{level}_attention_{i}")
+            if h.shape[1] in self.attention and self.up_attention == "level":
                 h = attend(h, f"up_{level}_attention")
             name, size = f"up_{level}_output", h.shape[1:3]
             if self.progressive_output == "output_skip":

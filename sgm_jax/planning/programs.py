@@ -1,7 +1,6 @@
 """The programs of an experiment, lowered for devices that need not be there: the training step and the sampler."""
 
 import dataclasses
-import functools
 import math
 
 import jax
@@ -49,7 +48,7 @@ def training_step(experiment: Experiment, topology: Topology) -> Lowered:
     """
     train, mesh = experiment.config.train, mesh_of(experiment, topology)
     parallel.check_batch(train.batch_size, train.accumulate, rows(mesh))
-    state, batch = jax.eval_shape(experiment.init), batch_shapes(experiment, train.batch_size)
+    state, batch = jax.eval_shape(experiment.init), experiment.batch_shapes(train.batch_size)
     split, along = parallel.state_sharding(mesh, state), parallel.batch_sharding(mesh)
     arguments = {
         "parameters": bytes_of(state.params, split.params),
@@ -78,18 +77,6 @@ def sampler(experiment: Experiment, topology: Topology) -> Lowered:
     split, along = parallel.state_sharding(mesh, params), parallel.batch_sharding(mesh)
     jitted = jax.jit(draw, in_shardings=(split, along, along), out_shardings=along)
     return Lowered(jitted.lower(params, keys, label), {"parameters": bytes_of(params, split)}, count)
-
-
-def batch_shapes(experiment: Experiment, batch_size: int) -> dict[str, jax.ShapeDtypeStruct]:
-    """Return the shapes of a batch of what the experiment is trained on: data, or what its teacher made before."""
-    data = experiment.dataset
-    kind = jnp.float32 if data.levels is None else jnp.uint8 if data.levels <= 256 else jnp.int32
-    batch = {"x": jax.ShapeDtypeStruct((batch_size, *data.shape), kind)}
-    batch |= {"label": jax.ShapeDtypeStruct((batch_size,), jnp.int32)} if data.num_classes else {}
-    if hasattr(experiment, "make") and experiment.config.distillation.pairs:  # see experiments/made.py
-        keys = jax.eval_shape(lambda: per_example_keys(jax.random.key(0), batch_size))
-        batch |= jax.eval_shape(functools.partial(experiment.make, count=batch_size), keys, batch.get("label"))
-    return batch
 
 
 def rows(mesh: jax.sharding.Mesh) -> int:

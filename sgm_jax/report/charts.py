@@ -69,6 +69,24 @@ def guidance(rows: Sequence[Mapping[str, float]]) -> bytes:
     return _png(axes)
 
 
+def samplers(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """Draw the Fréchet distance against the evaluations a sample, a point a sampler whose evaluations are known."""
+    axes = _axes()
+    for row in rows:
+        if row["evaluations"]:
+            point = (row["evaluations"], row["frechet"])
+            axes.plot(*point, color=FIRST, marker="o")
+            axes.annotate(row["sampler"], point, xytext=(5, 5), textcoords="offset points", fontsize=7)
+    axes.axhline(rows[0]["frechet_floor"], color=SECOND, label="real held-out images")
+    axes.margins(x=0.2)
+    axes.set_xlabel("evaluations")
+    axes.set_ylabel("Fréchet distance")
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.legend(frameon=False)
+    return _png(axes)
+
+
 def selection(found: Mapping[str, Any]) -> bytes:
     """Draw the figure that checkpoints were chosen by, and that of the best on other samples, against the step."""
     axes, name = _axes(), found["criterion"]

@@ -29,6 +29,8 @@ class Report:
         quality: what `sgm_jax.evaluation.quality` returns.
         guidance: rows of `scale`, `frechet`, `frechet_floor`, `class_accuracy`, `confident`.
         guided: some samples of each row [rows, n, h, w, c].
+        samplers: rows of `sampler`, `evaluations`, `seconds`, `frechet`, `frechet_floor`, `confident`.
+        compared: some samples of each row [rows, n, h, w, c].
         selection: `criterion`, rows of `step` and figures as `checkpoints`, the `best` step and its `figures`.
         config: the experiment's config.
         timings: seconds by what they were spent on.
@@ -50,6 +52,8 @@ class Report:
     quality: dict[str, Any] | None = None
     guidance: list[dict[str, float]] | None = None
     guided: Array | None = None
+    samplers: list[dict[str, Any]] | None = None
+    compared: Array | None = None
     selection: dict[str, Any] | None = None
     config: dict[str, Any] | None = None
     timings: dict[str, float] | None = None

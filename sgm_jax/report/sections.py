@@ -185,15 +185,40 @@ def _guidance(report: Report, directory: pathlib.Path):
         (f"{row['scale']:g}", f"{row['frechet']:.2f}", f"{row['class_accuracy']:.1%} of the class asked for")
         for row in report.guidance
     ]
-    flat = report.guided.reshape(-1, *report.guided.shape[2:])
-    body = _picture(directory, "guidance.png", charts.guidance(report.guidance), "guidance", "chart")
-    body += _table(rows, ("scale", "Fréchet distance", "samples"))
-    body += _grid(directory, "guided.png", flat, report.guided.shape[1], "samples by scale of guidance")
+    table = _table(rows, ("scale", "Fréchet distance", "samples"))
+    body = _compared(directory, "guidance", charts.guidance(report.guidance), table, report.guided)
     text = (
         "Stronger guidance makes samples more typical of their class and less diverse. One row of samples a scale, "
         f"from the weakest down. Fréchet distance of real held-out images: {report.guidance[0]['frechet_floor']:.2f}."
     )
     return "Guidance", text, body
+
+
+def _compared(directory: pathlib.Path, name: str, chart: bytes, table: str, pictures: Array) -> str:
+    """Return a chart, its table, and pictures [rows, n, h, w, c] of what is compared, a row each."""
+    flat = pictures.reshape(-1, *pictures.shape[2:])
+    grid = _grid(directory, f"{name}_samples.png", flat, pictures.shape[1], f"samples, a row each of {name}")
+    return _picture(directory, f"{name}.png", chart, name, "chart") + table + grid
+
+
+def _samplers(report: Report, directory: pathlib.Path):
+    if report.samplers is None or report.compared is None:
+        return None
+    rows = [
+        (
+            row["sampler"].replace(",", ", "),
+            f"{row['frechet']:.2f}",
+            f"{row['evaluations'] or 'unknown'} evaluations, {row['seconds']:.1f} s with compilation",
+        )
+        for row in report.samplers
+    ]
+    table = _table(rows, ("sampler", "Fréchet distance", "cost of a sample"))
+    body = _compared(directory, "samplers", charts.samplers(report.samplers), table, report.compared)
+    text = (
+        "The same model from the same noise, one row of samples a sampler, in the order of the table. Fréchet distance "
+        f"of real held-out images: {report.samplers[0]['frechet_floor']:.2f}."
+    )
+    return "Samplers", text, body
 
 
 def _selection(report: Report, directory: pathlib.Path):
@@ -270,6 +295,7 @@ SECTIONS = (
     _interpolation,
     _quality,
     _guidance,
+    _samplers,
     _selection,
     _likelihood,
     _curves,

@@ -57,7 +57,7 @@ from sgm_jax.sampling.score_sde import (
 from sgm_jax.sampling.sde_dpm import SDEDPMSolverPP
 from sgm_jax.sampling.singlestep import DPMSolver2, DPMSolver3
 from sgm_jax.sampling.solve import Samples, Trajectory, sample
-from sgm_jax.sampling.solvers import fit_solver
+from sgm_jax.sampling.solvers import evaluations, fit_solver
 from sgm_jax.sampling.tabulated import TabulatedMultistep, adams_bashforth
 from sgm_jax.sampling.thresholding import DynamicThreshold, StaticThreshold, ThresholdedScore, threshold
 
@@ -120,6 +120,7 @@ __all__ = [
     "discrete_vp",
     "fit_coefficients",
     "fit_schedule",
+    "evaluations",
     "fit_solver",
     "full_strength",
     "karras",
