@@ -1,16 +1,21 @@
 """Several hosts, each with a process of its own, working on one run."""
 
+import contextlib
 import importlib.util
 import os
 import pathlib
-from collections.abc import Mapping
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
 
 import jax
+from jax.experimental import multihost_utils
 
 # What tells the number of processes: SLURM's of a job step, Open MPI's.
 COUNTS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
 # The workers of a Cloud TPU slice, separated by commas.
 WORKERS = ("TPU_PROCESS_ADDRESSES", "TPU_WORKER_HOSTNAMES")
+READ = ("checkpoints", "averages")
 TPU_DEVICES = ("/dev/accel0", "/dev/vfio/0")
 
 
@@ -55,6 +60,38 @@ def connect(
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"the other hosts cannot be joined: {' '.join(str(error).split())}") from error
     return jax.process_count()
+
+
+@contextlib.contextmanager
+def one_writes(workdir: pathlib.Path, kept: str) -> Iterator[pathlib.Path]:
+    """Let all hosts do the same work, and the first one alone write to the run's folder, and print.
+
+    Args:
+        workdir: the run's folder, which all hosts see.
+        kept: name of the folder in it with what earlier work has to be gone on from.
+
+    Yields:
+        The folder that this host works in: `workdir`, or on others than the first a copy that is dropped, with links to
+        what is large and only read.
+    """
+    if jax.process_count() == 1:
+        yield workdir
+        return
+    with contextlib.ExitStack() as stack:
+        folder = workdir
+        if jax.process_index():
+            folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            stack.enter_context(contextlib.redirect_stdout(stack.enter_context(open(os.devnull, "w"))))
+            for entry in workdir.iterdir():
+                if entry.is_file():
+                    shutil.copy(entry, folder)
+                elif entry.name == kept:
+                    shutil.copytree(entry, folder / entry.name)
+                elif entry.name in READ:
+                    (folder / entry.name).symlink_to(entry.absolute())
+        # Nothing is written before all have seen the same.
+        multihost_utils.sync_global_devices("one_writes")
+        yield folder
 
 
 def is_cluster(environment: Mapping[str, str]) -> bool:
