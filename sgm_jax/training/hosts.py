@@ -15,7 +15,7 @@ from jax.experimental import multihost_utils
 COUNTS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
 # The workers of a Cloud TPU slice, separated by commas.
 WORKERS = ("TPU_PROCESS_ADDRESSES", "TPU_WORKER_HOSTNAMES")
-READ = ("checkpoints", "averages")
+READ = ("checkpoints", "averages", "model.safetensors")  # what of a run is only read, and may be large
 TPU_DEVICES = ("/dev/accel0", "/dev/vfio/0")
 
 
@@ -77,20 +77,22 @@ def one_writes(workdir: pathlib.Path, kept: str) -> Iterator[pathlib.Path]:
     if jax.process_count() == 1:
         yield workdir
         return
+    # What others do in the folder before this is done with, ...
+    multihost_utils.sync_global_devices("before the copies")
     with contextlib.ExitStack() as stack:
         folder = workdir
         if jax.process_index():
             folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
             stack.enter_context(contextlib.redirect_stdout(stack.enter_context(open(os.devnull, "w"))))
             for entry in workdir.iterdir():
-                if entry.is_file():
-                    shutil.copy(entry, folder)
+                if entry.name in READ:
+                    (folder / entry.name).symlink_to(entry.absolute())
                 elif entry.name == kept:
                     shutil.copytree(entry, folder / entry.name)
-                elif entry.name in READ:
-                    (folder / entry.name).symlink_to(entry.absolute())
-        # Nothing is written before all have seen the same.
-        multihost_utils.sync_global_devices("one_writes")
+                elif entry.is_file():
+                    shutil.copy(entry, folder)
+        # ... and nothing is written before all have seen the same.
+        multihost_utils.sync_global_devices("after the copies")
         yield folder
 
 
