@@ -34,7 +34,8 @@ def connect(
         coordinator: address `host:port` of the first process.
         num_processes: number of processes.
         process_id: this one's number.
-        heartbeat_timeout: seconds after which a process that gives no sign of life is lost, and all others end.
+        heartbeat_timeout: seconds after which a process that gives no sign of life is lost, and all others end; one
+            that ends by an error waits for them as long, and then ends them.
 
     Returns:
         The number of processes.
@@ -55,8 +56,9 @@ def connect(
         raise ValueError(f"--coordinator, --num_processes and --process_id go together, got none of {missing}")
     elif not is_cluster(os.environ):
         return 1
+    limits = {"heartbeat_timeout_seconds": heartbeat_timeout, "shutdown_timeout_seconds": heartbeat_timeout}
     try:
-        jax.distributed.initialize(coordinator, num_processes, process_id, heartbeat_timeout_seconds=heartbeat_timeout)
+        jax.distributed.initialize(coordinator, num_processes, process_id, **limits)
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"the other hosts cannot be joined: {' '.join(str(error).split())}") from error
     return jax.process_count()
@@ -94,6 +96,8 @@ def one_writes(workdir: pathlib.Path, kept: str) -> Iterator[pathlib.Path]:
         # ... and nothing is written before all have seen the same.
         multihost_utils.sync_global_devices("after the copies")
         yield folder
+        # The first may have more to write than the time that ending processes wait for each other.
+        multihost_utils.sync_global_devices("all is written")
 
 
 def is_cluster(environment: Mapping[str, str]) -> bool:
