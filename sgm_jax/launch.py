@@ -13,7 +13,7 @@ from sgm_jax.naming import choose
 
 PROGRAM = pathlib.Path(sys.argv[0]).name
 BEFORE = ("prepare", "convert")  # modes that need no experiment
-TOGETHER = ("train", "sample", "likelihood", "stats", "evaluate", "reproduce", "guidance", "samplers")  # on hosts
+TOGETHER = ("train", "sample", "likelihood", "stats", "evaluate", "inverse", "reproduce", "guidance", "samplers")
 HOSTS = ("coordinator", "num_processes", "process_id", "heartbeat_timeout")
 
 

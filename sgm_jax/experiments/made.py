@@ -82,7 +82,7 @@ class MadeExperiment(DistillationExperiment, abc.ABC):
     def prepared(self, workdir: pathlib.Path) -> "MadeExperiment":
         """Return the experiment with what its teacher made in the run's folder as training data, completing it.
 
-        Example `i` is a function of the config alone, of class `i` modulo their number. The first host makes all.
+        Example `i` is a function of the config alone, and is of class `i` modulo their number. One host makes them all.
 
         Raises:
             Unsuitable: if the folder holds some that were made otherwise.

@@ -15,7 +15,7 @@ from jax.experimental import multihost_utils
 COUNTS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
 # The workers of a Cloud TPU slice, separated by commas.
 WORKERS = ("TPU_PROCESS_ADDRESSES", "TPU_WORKER_HOSTNAMES")
-READ = ("checkpoints", "averages")
+READ = ("checkpoints", "averages", "model.safetensors")  # what of a run is only read, and may be large
 TPU_DEVICES = ("/dev/accel0", "/dev/vfio/0")
 
 
@@ -34,7 +34,8 @@ def connect(
         coordinator: address `host:port` of the first process.
         num_processes: number of processes.
         process_id: this one's number.
-        heartbeat_timeout: seconds after which a process that gives no sign of life is lost, and all others end.
+        heartbeat_timeout: seconds after which a process that gives no sign of life is lost, and all others end; one
+            that ends by an error waits for them as long, and then ends them.
 
     Returns:
         The number of processes.
@@ -55,8 +56,9 @@ def connect(
         raise ValueError(f"--coordinator, --num_processes and --process_id go together, got none of {missing}")
     elif not is_cluster(os.environ):
         return 1
+    limits = {"heartbeat_timeout_seconds": heartbeat_timeout, "shutdown_timeout_seconds": heartbeat_timeout}
     try:
-        jax.distributed.initialize(coordinator, num_processes, process_id, heartbeat_timeout_seconds=heartbeat_timeout)
+        jax.distributed.initialize(coordinator, num_processes, process_id, **limits)
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"the other hosts cannot be joined: {' '.join(str(error).split())}") from error
     return jax.process_count()
@@ -77,21 +79,25 @@ def one_writes(workdir: pathlib.Path, kept: str) -> Iterator[pathlib.Path]:
     if jax.process_count() == 1:
         yield workdir
         return
+    # What others do in the folder before this is done with, ...
+    multihost_utils.sync_global_devices("before the copies")
     with contextlib.ExitStack() as stack:
         folder = workdir
         if jax.process_index():
             folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
             stack.enter_context(contextlib.redirect_stdout(stack.enter_context(open(os.devnull, "w"))))
             for entry in workdir.iterdir():
-                if entry.is_file():
-                    shutil.copy(entry, folder)
+                if entry.name in READ:
+                    (folder / entry.name).symlink_to(entry.absolute())
                 elif entry.name == kept:
                     shutil.copytree(entry, folder / entry.name)
-                elif entry.name in READ:
-                    (folder / entry.name).symlink_to(entry.absolute())
-        # Nothing is written before all have seen the same.
-        multihost_utils.sync_global_devices("one_writes")
+                elif entry.is_file():
+                    shutil.copy(entry, folder)
+        # ... and nothing is written before all have seen the same.
+        multihost_utils.sync_global_devices("after the copies")
         yield folder
+        # The first may have more to write than the time that ending processes wait for each other.
+        multihost_utils.sync_global_devices("all is written")
 
 
 def is_cluster(environment: Mapping[str, str]) -> bool:
