@@ -13,6 +13,7 @@ from sgm_jax.naming import choose
 
 PROGRAM = pathlib.Path(sys.argv[0]).name
 BEFORE = ("prepare", "convert")  # modes that need no experiment
+TOGETHER = ("train", "sample", "likelihood", "stats", "evaluate", "inverse", "reproduce", "guidance", "samplers")
 HOSTS = ("coordinator", "num_processes", "process_id", "heartbeat_timeout")
 
 
@@ -42,8 +43,8 @@ def main(config_file: pathlib.Path, workdir: pathlib.Path) -> int:
         count = hosts.connect(*(flags.FLAGS[name].value for name in HOSTS))
     except ValueError as error:
         return fail(str(error))
-    if count > 1 and mode != "train":
-        return fail(f"--mode on several hosts must be 'train', got {mode!r} on {count}; other modes take one host")
+    if count > 1 and mode not in TOGETHER:
+        return fail(f"--mode on several hosts must be one of {', '.join(TOGETHER)}, got {mode!r} on {count}")
 
     from sgm_jax import components, guides, modes, planning, run, stored, teachers
     from sgm_jax.fitted import FitMismatch
@@ -89,7 +90,10 @@ def main(config_file: pathlib.Path, workdir: pathlib.Path) -> int:
     except (ValueError, OSError) as error:
         return fail(str(error))
     try:
-        return task(experiment, workdir)
+        if mode == "train":
+            return task(experiment, workdir)
+        with hosts.one_writes(workdir, modes.features.FOLDER) as folder:
+            return task(experiment, folder)
     except (CheckpointMismatch, FitMismatch, TrainingDiverged, FileNotFoundError, modes.Unsuitable) as error:
         return fail(str(error))
     except OSError as error:

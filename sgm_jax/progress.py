@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
+import jax
 from tqdm import tqdm
 
 EVERY = 30.0  # seconds between two lines in a log
@@ -16,8 +17,10 @@ def progress(items: Iterable | None = None, **options: Any) -> tqdm:
 
     Args:
         items: what is worked through, or None.
-        **options: of `tqdm`: `desc`, `unit`, `total`, `initial`, `disable`.
+        **options: of `tqdm`: `desc`, `unit`, `total`, `initial`.
     """
+    if jax.distributed.is_initialized() and jax.process_index():
+        options["disable"] = True  # the first of several hosts shows it
     if sys.stderr.isatty():
         plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
         return tqdm(items, mininterval=0.5, colour=None if plain else "green", **options)

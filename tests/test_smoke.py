@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from test_configs import NAMES, get_config
 
-from sgm_jax import modes, teachers
+from sgm_jax import meshes, modes, teachers
 from sgm_jax.run import OBJECTIVES
-from sgm_jax.training import parallel, read_metrics
+from sgm_jax.training import read_metrics
 
 ON_ALL_DEVICES = "edm/cifar10_cond_vp"  # the others on one, for which less is compiled
 
@@ -42,9 +42,7 @@ def trained_teacher(workdir, folder):
 @pytest.mark.parametrize("name", NAMES)
 def test_every_smoke_variant_trains_samples_and_evaluates(name, tmp_path, monkeypatch):
     if name != ON_ALL_DEVICES:
-        monkeypatch.setattr(
-            modes.training, "training_mesh", lambda config: parallel.make_mesh(devices=jax.devices()[:1])
-        )
+        monkeypatch.setattr(modes.training, "training_mesh", lambda config: meshes.make_mesh(devices=jax.devices()[:1]))
     config = get_config(name, "smoke")
     if config.objective == "consistency" and config.distillation.teacher is not None:
         config.distillation.teacher = str(trained_teacher(config.distillation.teacher, tmp_path / "teacher"))

@@ -8,11 +8,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Shaped, UInt8
 
 from sgm_jax.evaluation.inception import SPATIAL_CHANNELS, InceptionV3
 from sgm_jax.evaluation.resizing import RESIZES
+from sgm_jax.meshes import collect, spread
 from sgm_jax.naming import choose
 
 # How variants prepare images, (x - middle) / middle, and whether their logits have the bias of the last layer.
@@ -41,16 +41,13 @@ class Extractor:
 
     def blocks(self, images: Shaped[np.ndarray, "n h w c"]) -> Iterator[dict[str, Float[np.ndarray, "b _"]]]:
         """Yield the features of images, `batch_size` at a time."""
-        devices = jax.device_count()
-        size = -(-self.batch_size // devices) * devices
-        mesh = jax.make_mesh((devices,), ("data",), axis_types=(AxisType.Auto,))
-        sharding = NamedSharding(mesh, PartitionSpec("data"))
+        size = -(-self.batch_size // jax.device_count()) * jax.device_count()
         for start in range(0, len(images), size):
             part = images[start : start + size]
             # Batches of one size compile once; a smaller one is filled up and cut again.
             filled = np.concatenate([part, np.zeros((size - len(part), *part.shape[1:]), part.dtype)])
-            outputs = _apply(self.function, jax.device_put(filled, sharding))
-            yield {name: np.asarray(output)[: len(part)] for name, output in outputs.items()}
+            outputs = _apply(self.function, spread(filled))
+            yield {name: collect(output)[: len(part)] for name, output in outputs.items()}
 
 
 # Parameters of a `jax.tree_util.Partial` are arguments of the compiled function, not constants inside it.

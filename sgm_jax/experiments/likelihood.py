@@ -17,9 +17,9 @@ from sgm_jax import bounds, modes, objectives, sampling
 from sgm_jax import data as datasets
 from sgm_jax.convert import Pretrained
 from sgm_jax.experiment import Experiment
+from sgm_jax.meshes import collect, spread
 from sgm_jax.score import NetworkScore
 from sgm_jax.shapes import PRNGKey
-from sgm_jax.training.parallel import spread
 
 # Their losses are likelihoods, which have a scale and a dequantisation of their own.
 UNUSED = {"reduction": "half_mean", "dequantisation": "uniform"}
@@ -113,7 +113,7 @@ def measure_bound(experiment: VariationalExperiment, workdir: pathlib.Path, para
         part = slice(start, start + section.batch_size)
         key = jax.random.fold_in(modes.stream(experiment, modes.LIKELIHOOD), start)
         batch = spread((raw[part], None if label is None else label[part]))
-        parts.append(np.asarray(bound(key, params, *batch)))
+        parts.append(collect(bound(key, params, *batch)))
     nats = np.concatenate(parts)
     bits = nats / (raw[0].size * np.log(2))
     return modes.summarise(bits, float(-nats.mean()), float(2 * section.draws)) | {"split": section.split}

@@ -11,12 +11,13 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jaxtyping import Array
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
 from sgm_jax import modes
 from sgm_jax.experiments.distillation import DistillationExperiment
+from sgm_jax.progress import progress
 from sgm_jax.sampling import level_range
 from sgm_jax.shapes import PRNGKey, PRNGKeys, per_example_keys
 
@@ -81,15 +82,27 @@ class MadeExperiment(DistillationExperiment, abc.ABC):
     def prepared(self, workdir: pathlib.Path) -> "MadeExperiment":
         """Return the experiment with what its teacher made in the run's folder as training data, completing it.
 
-        Example `i` is a function of the config alone, and is of class `i` modulo their number.
+        Example `i` is a function of the config alone, and is of class `i` modulo their number. One host makes them all.
 
         Raises:
             Unsuitable: if the folder holds some that were made otherwise.
         """
-        section, size = self.config.distillation, self.config.sampling.batch_size
-        if not section.pairs:
+        count, folder, parts = self.config.distillation.pairs, workdir / FOLDER, []
+        if not count:
             return self
-        folder = workdir / FOLDER
+        if jax.process_index() == 0:
+            self._complete(folder)
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices(FOLDER)
+        for file in sorted(folder.glob("[0-9]*.npz")):
+            with np.load(file) as stored:
+                parts.append(dict(stored))
+        source = Made({name: np.concatenate([part[name] for part in parts])[:count] for name in parts[0]})
+        return dataclasses.replace(self, dataset=dataclasses.replace(self.dataset, train=source))
+
+    def _complete(self, folder: pathlib.Path) -> None:
+        """Make what the folder lacks, a batch a file."""
+        section, size = self.config.distillation, self.config.sampling.batch_size
         folder.mkdir(exist_ok=True)
         made_for = {name: section[name] for name in MADE_FOR} | {"levels": list(level_range(self.sde))}
         made_for |= {"seed": self.config.seed, "batch_size": size}
@@ -102,16 +115,11 @@ class MadeExperiment(DistillationExperiment, abc.ABC):
         keys = per_example_keys(modes.stream(self, modes.PAIRS), count)
         label = np.arange(count, dtype=np.int32) % self.num_classes if self.num_classes else None
         make = eqx.filter_jit(lambda keys, label: self.make(keys, label, size))
-        parts = []
-        for first in tqdm(range(0, count, size), desc="pairs", unit="batch", disable=None):
+        for first in progress(range(0, count, size), desc="pairs", unit="batch"):
             file, rows = folder / f"{first:08d}.npz", slice(first, first + size)
             if not file.is_file():
+                given = {} if label is None else {"label": label[rows]}
                 arrays = make(keys[rows], None if label is None else jax.numpy.asarray(label[rows]))
                 part = folder / "part.npz"
-                np.savez(part, **arrays)
+                np.savez(part, **arrays, **given)
                 os.replace(part, file)
-            with np.load(file) as stored:
-                parts.append(dict(stored))
-        arrays = {name: np.concatenate([part[name] for part in parts])[: section.pairs] for name in parts[0]}
-        source = Made(arrays if label is None else arrays | {"label": label[: section.pairs]})
-        return dataclasses.replace(self, dataset=dataclasses.replace(self.dataset, train=source))

@@ -11,13 +11,17 @@ import numpy as np
 from sgm_jax import data as datasets
 from sgm_jax import evaluation, inverse, report
 from sgm_jax.experiment import Experiment
+from sgm_jax.meshes import collect, spread
 from sgm_jax.modes.shared import INVERSE, Unsuitable, held_out_batch, is_restorable, stream, write_json
+from sgm_jax.shapes import per_example_keys
 from sgm_jax.stored import trained
 from sgm_jax.tasks import make_problem, measure, shown, with_singular_vectors
 
 
 def restore(experiment: Experiment, params: Any) -> dict[str, Any]:
     """Measure images and restore them, given their classes where there are any.
+
+    The restorations are split over the devices if these divide them.
 
     Returns:
         Raw images `original` [k, ...], `measured` (what the measurement says by itself), `mean`, and `restored`
@@ -35,7 +39,8 @@ def restore(experiment: Experiment, params: Any) -> dict[str, Any]:
     score_fn = experiment.score_fn(params, None if label is None else jnp.tile(label, section.draws))
     known = with_singular_vectors(operator)
     start = time.perf_counter()
-    solved = jax.block_until_ready(inverse.solve(key, experiment.sde, score_fn, known, y, **options))
+    keys = spread(per_example_keys(key, section.draws * len(original)))
+    solved = jax.tree.map(collect, inverse.solve(keys, experiment.sde, score_fn, known, y, **options))
     seconds = time.perf_counter() - start
     per_unit = scaling.levels / (scaling.high - scaling.low) if scaling.levels else 1.0
     to_raw = lambda x: np.asarray(scaling.to_raw(x))

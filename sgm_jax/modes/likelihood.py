@@ -12,13 +12,13 @@ from sgm_jax import data as datasets
 from sgm_jax import likelihood
 from sgm_jax.components import make_divergence
 from sgm_jax.experiment import Experiment
+from sgm_jax.meshes import collect, spread
 from sgm_jax.modes import records
 from sgm_jax.modes.shared import LIKELIHOOD, Unsuitable, available, dependencies, examples, stream, write_json
 from sgm_jax.progress import progress
 from sgm_jax.sampling import Angle
 from sgm_jax.shapes import PerExample
 from sgm_jax.stored import trained
-from sgm_jax.training.parallel import spread
 
 # Of held-out data, as `summarise` returns them: (experiment, workdir, params) -> figures.
 MeasureLikelihood = Callable[[Experiment, pathlib.Path, Any], dict[str, Any]]
@@ -52,9 +52,9 @@ def measure_likelihood(experiment: Experiment, workdir: pathlib.Path, params: An
         index = np.minimum(np.arange(start, start + size), count - 1)
         log_probability, out = log_likelihood(experiment, params, datasets.gather(source, index), index, draw)
         held = min(size, count - start)
-        record = {"log_probability": np.asarray(log_probability)[:held], "evaluations": int(out.nfe)}
+        record = {"log_probability": collect(log_probability)[:held], "evaluations": int(out.nfe)}
         if out.standard_error is not None:
-            record["standard_error"] = np.asarray(out.standard_error)[:held]
+            record["standard_error"] = collect(out.standard_error)[:held]
         done.append(records.append(path, record))
     log_probability = np.concatenate([record["log_probability"] for record in done])
     log_probability = jnp.asarray(log_probability.reshape(section.repeats, -1, count))

@@ -9,11 +9,11 @@ import numpy as np
 
 from sgm_jax import fitted, report, sampling
 from sgm_jax.experiment import Experiment
+from sgm_jax.meshes import collect, spread
 from sgm_jax.modes.shared import CALIBRATION, SAMPLES, Unsuitable, held_out_batch, is_image, stream
 from sgm_jax.progress import progress
 from sgm_jax.shapes import per_example_keys
 from sgm_jax.stored import trained
-from sgm_jax.training.parallel import spread
 
 GRID = 100  # images in the sample grid
 
@@ -60,7 +60,7 @@ def batches(
         part_keys, part_label = spread((keys[index], None if label is None else jnp.asarray(label[index])))
         process = experiment.process(params, part_label, guidance)
         out = sampling.sample(part_keys, process, (len(index), *experiment.dataset.shape), **options)
-        yield np.asarray(experiment.scaling.to_raw(out.x))[: count - first]
+        yield collect(experiment.scaling.to_raw(out.x))[: count - first]
 
 
 def sample(experiment: Experiment, workdir: pathlib.Path) -> int:

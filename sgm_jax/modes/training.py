@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from sgm_jax import data as datasets
 from sgm_jax.experiment import Experiment
+from sgm_jax.meshes import make_mesh, spread
 from sgm_jax.modes.shared import HELD_OUT, Unsuitable, held_out_batch, stream, write_json
 from sgm_jax.planning import cost, hlo
 from sgm_jax.planning.chips import chip_of
@@ -36,7 +37,7 @@ def train_to_end(experiment: Experiment, workdir: pathlib.Path) -> Outcome:
     if first_host:
         write_json(workdir / "config.json", config.to_dict())
     batches = training_batches(experiment, mesh)
-    held_out = parallel.spread(held_out_batch(experiment, config.train.eval_examples), mesh)
+    held_out = spread(held_out_batch(experiment, config.train.eval_examples), mesh)
     # The same noise and times at every evaluation, so that the curve shows the network alone.
     held_out_loss = jax.jit(
         lambda params, batch: experiment.held_out_loss(stream(experiment, HELD_OUT), params, batch).mean()
@@ -99,7 +100,7 @@ def training_mesh(config: ConfigDict) -> Mesh:
     """
     section, train = config.parallel, config.train
     try:
-        mesh = parallel.make_mesh(section.data, section.fsdp, section.model)
+        mesh = make_mesh(section.data, section.fsdp, section.model)
         parallel.check_batch(train.batch_size, train.accumulate, mesh.shape["data"] * mesh.shape["fsdp"])
     except ValueError as error:
         raise Unsuitable(str(error)) from error

@@ -9,6 +9,7 @@ from jaxtyping import PyTree
 
 from sgm_jax import sampling
 from sgm_jax.experiment import Experiment
+from sgm_jax.meshes import batch_sharding, make_mesh
 from sgm_jax.planning.hlo import Number
 from sgm_jax.planning.topology import Topology
 from sgm_jax.shapes import per_example_keys
@@ -37,7 +38,7 @@ def mesh_of(experiment: Experiment, topology: Topology) -> jax.sharding.Mesh:
         ValueError: if it does not multiply to their number.
     """
     section = experiment.config.parallel
-    return parallel.make_mesh(section.data, section.fsdp, section.model, topology.devices)
+    return make_mesh(section.data, section.fsdp, section.model, topology.devices)
 
 
 def training_step(experiment: Experiment, topology: Topology) -> Lowered:
@@ -49,7 +50,7 @@ def training_step(experiment: Experiment, topology: Topology) -> Lowered:
     train, mesh = experiment.config.train, mesh_of(experiment, topology)
     parallel.check_batch(train.batch_size, train.accumulate, rows(mesh))
     state, batch = jax.eval_shape(experiment.init), experiment.batch_shapes(train.batch_size)
-    split, along = parallel.state_sharding(mesh, state), parallel.batch_sharding(mesh)
+    split, along = parallel.state_sharding(mesh, state), batch_sharding(mesh)
     arguments = {
         "parameters": bytes_of(state.params, split.params),
         "average": bytes_of(state.ema_params, split.ema_params),
@@ -74,7 +75,7 @@ def sampler(experiment: Experiment, topology: Topology) -> Lowered:
     def draw(params, keys, label):
         return sampling.sample(keys, experiment.process(params, label), shape, **options).x
 
-    split, along = parallel.state_sharding(mesh, params), parallel.batch_sharding(mesh)
+    split, along = parallel.state_sharding(mesh, params), batch_sharding(mesh)
     jitted = jax.jit(draw, in_shardings=(split, along, along), out_shardings=along)
     return Lowered(jitted.lower(params, keys, label), {"parameters": bytes_of(params, split)}, count)
 

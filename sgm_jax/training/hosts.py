@@ -1,16 +1,21 @@
 """Several hosts, each with a process of its own, working on one run."""
 
+import contextlib
 import importlib.util
 import os
 import pathlib
-from collections.abc import Mapping
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
 
 import jax
+from jax.experimental import multihost_utils
 
 # What tells the number of processes: SLURM's of a job step, Open MPI's.
 COUNTS = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
 # The workers of a Cloud TPU slice, separated by commas.
 WORKERS = ("TPU_PROCESS_ADDRESSES", "TPU_WORKER_HOSTNAMES")
+READ = ("checkpoints", "averages", "model.safetensors")  # what of a run is only read, and may be large
 TPU_DEVICES = ("/dev/accel0", "/dev/vfio/0")
 # SLURM's for a job step: processes a node, such as "8(x4)", and GPUs on this node.
 TASKS, GPUS = "SLURM_STEP_TASKS_PER_NODE", "SLURM_GPUS_ON_NODE"
@@ -32,7 +37,8 @@ def connect(
         coordinator: address `host:port` of the first process.
         num_processes: number of processes.
         process_id: this one's number.
-        heartbeat_timeout: seconds after which a process that gives no sign of life is lost, and all others end.
+        heartbeat_timeout: seconds after which a process that gives no sign of life is lost, and all others end; one
+            that ends by an error waits for them as long, and then ends them.
 
     Returns:
         The number of processes.
@@ -56,8 +62,9 @@ def connect(
         return 1
     else:
         check_gpus(os.environ)
+    limits = {"heartbeat_timeout_seconds": heartbeat_timeout, "shutdown_timeout_seconds": heartbeat_timeout}
     try:
-        jax.distributed.initialize(coordinator, num_processes, process_id, heartbeat_timeout_seconds=heartbeat_timeout)
+        jax.distributed.initialize(coordinator, num_processes, process_id, **limits)
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"the other hosts cannot be joined: {' '.join(str(error).split())}") from error
     return jax.process_count()
@@ -77,6 +84,42 @@ def check_gpus(environment: Mapping[str, str]) -> None:
             f"SLURM must start a process for each GPU, such as by --ntasks-per-node={gpus}, got {tasks} for the {gpus} "
             "of this node, and each takes one"
         )
+
+
+@contextlib.contextmanager
+def one_writes(workdir: pathlib.Path, kept: str) -> Iterator[pathlib.Path]:
+    """Let all hosts do the same work, and the first one alone write to the run's folder, and print.
+
+    Args:
+        workdir: the run's folder, which all hosts see.
+        kept: name of the folder in it with what earlier work has to be gone on from.
+
+    Yields:
+        The folder that this host works in: `workdir`, or on others than the first a copy that is dropped, with links to
+        what is large and only read.
+    """
+    if jax.process_count() == 1:
+        yield workdir
+        return
+    # What others do in the folder before this is done with, ...
+    multihost_utils.sync_global_devices("before the copies")
+    with contextlib.ExitStack() as stack:
+        folder = workdir
+        if jax.process_index():
+            folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            stack.enter_context(contextlib.redirect_stdout(stack.enter_context(open(os.devnull, "w"))))
+            for entry in workdir.iterdir():
+                if entry.name in READ:
+                    (folder / entry.name).symlink_to(entry.absolute())
+                elif entry.name == kept:
+                    shutil.copytree(entry, folder / entry.name)
+                elif entry.is_file():
+                    shutil.copy(entry, folder)
+        # ... and nothing is written before all have seen the same.
+        multihost_utils.sync_global_devices("after the copies")
+        yield folder
+        # The first may have more to write than the time that ending processes wait for each other.
+        multihost_utils.sync_global_devices("all is written")
 
 
 def is_cluster(environment: Mapping[str, str]) -> bool:

@@ -156,7 +156,7 @@ def train(
         stop = stack.enter_context(stop_requests())
         alive = stack.enter_context(watchdog(safeguards.step_timeout))
         trace = stack.enter_context(tracer(watch.trace, workdir / "profile"))
-        look = dict(unit="step", desc="training", disable=not first_host)
+        look = dict(unit="step", desc="training")
         bar = stack.enter_context(progress(total=schedule.steps, initial=start, **look))
 
         # -------------------------------------------------------------- steps

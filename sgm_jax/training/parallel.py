@@ -1,8 +1,8 @@
 """One pure step on many devices: over a mesh by `jit`, or replicated by `pmap`.
 
-The mesh has three axes. `data` and `fsdp` split the batch; `fsdp` splits parameters, their averages and the optimiser's
-state besides, which are gathered layer by layer where they are used (fully sharded data parallelism); `model` splits
-the output channels of each layer. What is computed is the same for every mesh, up to rounding.
+Of a mesh's axes `fsdp` splits parameters, their averages and the optimiser's state besides the batch; they are gathered
+layer by layer where they are used (fully sharded data parallelism). `model` splits the output channels of each layer.
+What is computed is the same for every mesh, up to rounding.
 """
 
 import dataclasses
@@ -13,41 +13,13 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Int, PyTree
 
+from sgm_jax.meshes import batch_sharding, make_mesh, replicated
 from sgm_jax.training.state import Batch, TrainState
 
-AXES = ("data", "fsdp", "model")
-ROWS = ("data", "fsdp")  # the axes that split a batch
 SMALL = 1024  # arrays of fewer numbers are not worth splitting
-
-
-def make_mesh(data: int = -1, fsdp: int = 1, model: int = 1, devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """Lay out devices along the axes `data`, `fsdp` and `model`.
-
-    Args:
-        data: devices along `data`; -1 for all that remain.
-        fsdp: devices along `fsdp`.
-        model: devices along `model`.
-        devices: all of every host unless given.
-
-    Raises:
-        ValueError: if the three do not multiply to the number of devices.
-    """
-    devices = jax.devices() if devices is None else devices
-    count, wanted = len(devices), f"got data={data}, fsdp={fsdp}, model={model}"
-    if fsdp < 1 or model < 1 or (data < 1 and data != -1):
-        raise ValueError(f"parallel.fsdp and model must be at least 1, and data too or -1, {wanted}")
-    if count % (fsdp * model):
-        possible = ", ".join(str(n) for n in range(1, count + 1) if count % n == 0)
-        raise ValueError(f"parallel.fsdp * model must divide the {count} devices ({possible} would do), {wanted}")
-    remaining = count // (fsdp * model)
-    if data not in (-1, remaining):
-        raise ValueError(
-            f"parallel.data * fsdp * model must be the {count} devices (data={remaining}, or -1, would do), {wanted}"
-        )
-    return jax.make_mesh((remaining, fsdp, model), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
 
 
 def check_batch(batch_size: int, accumulate: int, devices: int) -> None:
@@ -115,16 +87,6 @@ def gather(mesh: Mesh, params: PyTree) -> PyTree:
         lambda _, cotangent: (jax.lax.with_sharding_constraint(cotangent, split),),
     )
     return gathered(params)
-
-
-def batch_sharding(mesh: Mesh, steps: int = 1) -> NamedSharding:
-    """Return the sharding of a batch [b, ...], or of `steps` > 1 of them, stacked [steps, b, ...]."""
-    return NamedSharding(mesh, PartitionSpec(ROWS) if steps == 1 else PartitionSpec(None, ROWS))
-
-
-def replicated(mesh: Mesh) -> NamedSharding:
-    """Return the sharding of what every device holds whole."""
-    return NamedSharding(mesh, PartitionSpec())
 
 
 def several(train_step: Callable, steps: int) -> Callable:
@@ -244,21 +206,6 @@ def host_rows(mesh: Mesh, batch_size: int) -> Int[np.ndarray, " rows"]:
     """Return which examples of the global batch this host's devices work on, in order."""
     slices = batch_sharding(mesh).addressable_devices_indices_map((batch_size,)).values()
     return np.unique(np.concatenate([np.arange(batch_size)[index] for index in slices]))
-
-
-def spread(tree: PyTree, mesh: Mesh | None = None) -> PyTree:
-    """Split arrays [b, ...] over devices, or put them whole on each where the devices do not divide them.
-
-    Args:
-        tree: arrays that every host holds whole.
-        mesh: the devices; unless given this host's, or its first one where they do not divide the arrays.
-    """
-    divided = lambda rows: all(len(leaf) % rows == 0 for leaf in jax.tree.leaves(tree))
-    if mesh is None:
-        devices = jax.local_devices()
-        mesh = make_mesh(devices=devices if divided(len(devices)) else devices[:1])
-    rows = mesh.shape["data"] * mesh.shape["fsdp"]
-    return jax.device_put(tree, batch_sharding(mesh) if divided(rows) else replicated(mesh))
 
 
 def _without_fsdp(sharding: NamedSharding) -> NamedSharding:

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from sgm_jax import meshes
 from sgm_jax.planning import cost, hlo
-from sgm_jax.training import parallel
 
 WIDTH, ROWS = 64, 16
 # A TPU's program, shortened: S(1) is its memory on the chip; a loop of five turns, each of which sums gradients.
@@ -79,8 +79,8 @@ backend_config={"gemm_backend_config":{"dot_dimension_numbers":{"lhs_batch_dimen
 
 def compiled(function, *shapes, split=()):
     """Compile on eight devices, the arguments numbered in `split` split along their first axis, the result whole."""
-    mesh = parallel.make_mesh()
-    whole, along = parallel.replicated(mesh), parallel.batch_sharding(mesh)
+    mesh = meshes.make_mesh()
+    whole, along = meshes.replicated(mesh), meshes.batch_sharding(mesh)
     shardings = tuple(along if number in split else whole for number in range(len(shapes)))
     arguments = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes]
     lowered = jax.jit(function, in_shardings=shardings, out_shardings=whole).lower(*arguments)

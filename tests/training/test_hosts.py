@@ -1,6 +1,7 @@
 """Several real processes over localhost, each with devices of its own, train what one process trains."""
 
 import contextlib
+import json
 import pathlib
 import shutil
 import sys
@@ -8,6 +9,7 @@ import time
 
 import chex
 import jax
+import numpy as np
 import pytest
 from processes import finish, launched
 
@@ -89,6 +91,39 @@ def test_four_hosts_one_of_them_killed_go_on_as_four_or_as_two(tmp_path):
     whole = final_state(tmp_path / "whole")
     chex.assert_trees_all_equal(final_state(tmp_path / "killed"), whole)
     chex.assert_trees_all_close(final_state(tmp_path / "fewer"), whole, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_two_hosts_draw_and_measure_what_one_does_and_the_first_alone_writes(tmp_path):
+    changes = {"sampling.count": 8, "sampling.batch_size": 8, "likelihood.count": 12, "likelihood.batch_size": 4}
+    changes["evaluation.features"] = "points"
+    config, folders = get_config("smoke"), [tmp_path / "one", tmp_path / "two"]
+    config.update_from_flattened_dict(changes | {"train.steps": 2, "train.checkpoint_every": 2, "train.log_every": 2})
+    experiment = Experiment.from_config(config)
+    folders[0].mkdir()
+    assert modes.train(experiment, folders[0]) == 0
+    shutil.copytree(*folders)
+    for mode in (modes.sample, modes.measure, modes.evaluate):
+        assert mode(experiment, folders[0]) == 0
+    # A measurement that was killed after its first batch.
+    lines = (folders[0] / "likelihood.jsonl").read_text().splitlines(keepends=True)
+    (folders[1] / "likelihood.jsonl").write_text("".join(lines[:2]))
+    arguments = [f"--config.{name}={value}" for name, value in changes.items()]
+    said = {"sample": "8 samples in", "likelihood": "bits per dimension", "evaluate": "sliced_wasserstein"}
+    for mode, words in said.items():
+        command = ("--config=configs/toy.py:smoke", f"--workdir={folders[1]}", f"--mode={mode}", *arguments)
+        with launched(2, *command, devices=2) as processes:
+            codes, written = finish(processes)
+        assert codes == [0, 0], written
+        assert [words in text for text in written] == [True, False]
+    one, two = (np.load(folder / "samples.npz")["x"] for folder in folders)
+    np.testing.assert_allclose(two, one, rtol=1e-5, atol=1e-5)
+    one, two = (json.loads((folder / "likelihood.json").read_text()) for folder in folders)
+    assert two["bits_per_dim"] == pytest.approx(one["bits_per_dim"], rel=1e-5)
+    figures = [json.loads((folder / "evaluation.json").read_text()) for folder in folders]
+    assert figures[1] == pytest.approx(figures[0], rel=1e-4)
+    records = [(folder / "likelihood.jsonl").read_text().splitlines() for folder in folders]
+    assert records[0][:2] == records[1][:2] and len(records[0]) == len(records[1]) == 4
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ import pytest
 
 import sgm_jax as sgm
 from sgm_jax import data as datasets
-from sgm_jax import modes, training
+from sgm_jax import meshes, modes, training
 from sgm_jax.experiment import Experiment
 from sgm_jax.networks import MLP, UNet
 from sgm_jax.training import parallel
@@ -48,7 +48,7 @@ def batches(count=STEPS, size=BATCH):
 
 
 def mesh(devices=8, **axes):
-    return parallel.make_mesh(**axes, devices=jax.devices()[:devices])
+    return meshes.make_mesh(**axes, devices=jax.devices()[:devices])
 
 
 def losses(program):
@@ -98,7 +98,7 @@ def test_gradients_of_convolutions_are_right_on_a_mesh_of_three_axes():
     value = lambda params, t, x: jnp.mean(jnp.square(network.apply({"params": params}, t, x) - x))
     three = mesh(fsdp=2, model=2)
     split = lambda params, t, x: value(parallel.gather(three, params), t, x)
-    sharding, batch = parallel.state_sharding(three, params), parallel.batch_sharding(three)
+    sharding, batch = parallel.state_sharding(three, params), meshes.batch_sharding(three)
     ours = jax.jit(jax.grad(split), in_shardings=(sharding, batch, batch), out_shardings=sharding)(params, t, x)
     chex.assert_trees_all_close(ours, jax.jit(jax.grad(value))(params, t, x), rtol=1e-4, atol=1e-6)
 
@@ -164,8 +164,8 @@ def test_samples_on_all_devices_are_those_of_one(tmp_path):
     config.sampling.update(process="reverse_sde", solver="euler", steps=6, batch_size=32)
     experiment = Experiment.from_config(config)
     params = jax.tree.map(lambda p: p + 0.01, experiment.init().params)
-    assert len(parallel.spread(jnp.zeros(32)).sharding.device_set) == 8
-    assert len(parallel.spread(jnp.zeros(31)).sharding.device_set) == 1
+    assert len(meshes.spread(jnp.zeros(32)).sharding.device_set) == 8
+    assert len(meshes.spread(jnp.zeros(31)).sharding.device_set) == 1
     eight = modes.draw(experiment, tmp_path, params, 62)
     with experiment.config.unlocked():
         experiment.config.sampling.batch_size = 31
