@@ -31,6 +31,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import safetensors.numpy
+from PIL import Image
 
 import sgm_jax as sgm
 from sgm_jax import convert, data, inverse, report
@@ -216,6 +217,7 @@ report.images.save_png(FIGURES / "checkpoint_samples.png", sheet)
 real, noise = held_out.mean() / 255, np.random.default_rng(0).integers(0, 256, held_out.shape).mean() / 255
 print(f"mean brightness: samples {samples.mean() / 255:.2f}, held-out images {real:.2f}, noise {noise:.2f}")
 assert abs(samples.mean() / 255 - real) < 0.1
+Image.open(FIGURES / "checkpoint_samples.png")  # a notebook shows it
 
 # %% [markdown]
 # ![samples](../images/checkpoint_samples.png)
@@ -252,6 +254,7 @@ assert error(out.mean) < error(np.zeros_like(truth)) and out.residual.max() < 0.
 rows = np.concatenate([truth[None], np.asarray(y)[None], out.x])
 sheet = report.images.grid(np.asarray(model.scaling.to_raw(rows.reshape(-1, *model.shape))), columns=len(truth))
 report.images.save_png(FIGURES / "checkpoint_inpainting.png", report.images.enlarge(sheet, 300))
+Image.open(FIGURES / "checkpoint_inpainting.png")
 
 # %% [markdown]
 # ![inpainting](../images/checkpoint_inpainting.png)

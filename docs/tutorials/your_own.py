@@ -21,10 +21,10 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import matplotlib.pyplot as plt
 import numpy as np
 import optax
 from flax import nnx
-from matplotlib.figure import Figure
 
 import sgm_jax as sgm
 from sgm_jax import data, evaluation, sampling
@@ -231,8 +231,7 @@ def fit(network, steps=2500, batch=256):
 # %%
 settings = {"divergence": "exact", "chart": sgm.Angle(1.0), "rtol": 1e-3, "atol": 1e-3}
 levels = np.append(np.geomspace(sde.s(1.0), 0.01, 15), 0.005)
-figure = Figure((7.5, 2.6), 75, layout="constrained")
-panels = figure.subplots(1, 3)
+figure, panels = plt.subplots(1, 3, figsize=(7.5, 2.6), dpi=75, layout="constrained")
 panels[0].plot(*np.asarray(x_test).T, ".", markersize=1)
 panels[0].set_title("held-out data")
 within = evaluation.sliced_wasserstein(np.asarray(x_train[:2000]), np.asarray(x_test))
