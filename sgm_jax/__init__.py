@@ -6,6 +6,7 @@ Every name here is loaded at its first use, so that importing the library costs 
 import ast
 import importlib
 import pathlib
+import sys
 
 _STUB = ast.parse(pathlib.Path(__file__).with_suffix(".pyi").read_text())
 _IMPORTS = (node for node in _STUB.body if isinstance(node, ast.ImportFrom))
@@ -15,7 +16,8 @@ __all__ = list(_HOMES)
 
 def __getattr__(name: str):
     if name not in _HOMES:
-        raise AttributeError(f"module 'sgm_jax' has no attribute {name!r}")
+        # With what Python needs to add the nearest name.
+        raise AttributeError(f"module 'sgm_jax' has no attribute {name!r}", name=name, obj=sys.modules[__name__])
     if _HOMES[name] == "sgm_jax":
         return importlib.import_module(f"sgm_jax.{name}")
     value = globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
