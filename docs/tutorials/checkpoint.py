@@ -34,7 +34,7 @@ import safetensors.numpy
 from PIL import Image
 
 import sgm_jax as sgm
-from sgm_jax import convert, data, inverse, report
+from sgm_jax import convert, data, inverse, report, sampling
 
 FIGURES = pathlib.Path(os.environ.get("FIGURES", "."))
 CONFIG = {
@@ -206,10 +206,12 @@ if "CHECKPOINT" not in os.environ:
 # %% [markdown]
 # ## Sample
 #
-# By any sampler, whatever the model's own was. Twenty evaluations here.
+# By any sampler, whatever the model's own was. Twenty evaluations here, each with the estimate of the clean image clipped
+# to the range of images, as DDPM does: at much noise a small error of the noise is a large one of the image.
 
 # %%
-flow = sgm.ProbabilityFlow(model.sde, model.score_fn)
+clip = sampling.StaticThreshold(model.scaling.low, model.scaling.high)
+flow = sgm.ProbabilityFlow(model.sde, sampling.threshold(model.sde, model.score_fn, clip))
 drawn = sgm.sample(jax.random.key(0), flow, (48, *model.shape), steps=19)
 samples = np.asarray(model.scaling.to_raw(drawn.x))
 sheet = report.images.enlarge(report.images.grid(samples, columns=16), 900)
