@@ -206,8 +206,8 @@ if "CHECKPOINT" not in os.environ:
 # %% [markdown]
 # ## Sample
 #
-# By any sampler, whatever the model's own was. Twenty evaluations here, each with the estimate of the clean image clipped
-# to the range of images, as DDPM does: at much noise a small error of the noise is a large one of the image.
+# By any sampler, whatever the model's own was. Twenty evaluations here, each with the estimate of the clean image
+# clipped to the range of images, as DDPM does: at much noise a small error of the noise is a large one of the image.
 
 # %%
 clip = sampling.StaticThreshold(model.scaling.low, model.scaling.high)
