@@ -68,7 +68,7 @@ def per_example_keys(key: PRNGKey | PRNGKeys, count: int) -> PRNGKeys:
         ValueError: if `key` is not of `jax.random.key`, or holds neither one key nor `count` keys.
     """
     if not jnp.issubdtype(getattr(key, "dtype", None), jax.dtypes.prng_key):
-        raise ValueError(f"key must be made by jax.random.key, got {key!r}")
+        raise ValueError(f"key must be made by jax.random.key, got {getattr(key, 'aval', key)}")
     if key.ndim == 0:
         return jax.vmap(jax.random.fold_in, (None, 0))(whole_key(key), rows_of(key, count)[0])
     if key.shape != (count,):

@@ -120,7 +120,9 @@ def sample(
             the batch.
     """
     if not isinstance(process, AbstractProcess):
-        raise ValueError(f"process must be a ProbabilityFlow or ReverseSDE of (sde, score_fn), got {process!r}")
+        raise ValueError(
+            f"process must be a ProbabilityFlow or ReverseSDE of (sde, score_fn), got a {type(process).__name__}"
+        )
     if not isinstance(shape, tuple | list) or not shape:
         raise ValueError(f"shape must be that of all samples, a tuple (b, ...), got {shape!r}")
     adaptive = rtol is not None or atol is not None
