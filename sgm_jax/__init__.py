@@ -4,9 +4,9 @@ Every name here is loaded at its first use, so that importing the library costs 
 """
 
 import ast
+import difflib
 import importlib
 import pathlib
-import sys
 
 _STUB = ast.parse(pathlib.Path(__file__).with_suffix(".pyi").read_text())
 _IMPORTS = (node for node in _STUB.body if isinstance(node, ast.ImportFrom))
@@ -16,8 +16,9 @@ __all__ = list(_HOMES)
 
 def __getattr__(name: str):
     if name not in _HOMES:
-        # With what Python needs to add the nearest name.
-        raise AttributeError(f"module 'sgm_jax' has no attribute {name!r}", name=name, obj=sys.modules[__name__])
+        near = difflib.get_close_matches(name, _HOMES, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise AttributeError(f"module 'sgm_jax' has no attribute {name!r}{hint}")
     if _HOMES[name] == "sgm_jax":
         return importlib.import_module(f"sgm_jax.{name}")
     value = globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,7 +1,5 @@
 """Wrong calls of the core end in one sentence that names the argument, what came and what is allowed."""
 
-import traceback
-
 import diffrax
 import jax
 import jax.numpy as jnp
@@ -51,7 +49,7 @@ def as_users_call_it():
         (lambda: draw(steps=2.0), "steps must be an integer of at least 1, got 2.0"),
         (
             lambda: draw(sde=falling),
-            "sigma / alpha of LinearSDE must rise from t_min=1e-05 to t_max=1.0, got 1 to 0.25",
+            "sigma / alpha of LinearSDE must rise from t_min=1e-05 to t_max=1.0, got 0.99.* to 0.25",
         ),
         (lambda: match(score, whole), "x0 must be floating-point numbers, .* got uint8"),
         (lambda: sgm.log_likelihood(KEY, sde, score, whole), "x must be floating-point numbers, .* got uint8"),
@@ -64,6 +62,5 @@ def test_wrong_calls_are_named(call, message, as_users_call_it):
 
 
 def test_a_misspelt_name_is_told_the_nearest():
-    with pytest.raises(AttributeError) as raised:
+    with pytest.raises(AttributeError, match="no attribute 'ProbabilityFlo'; did you mean 'ProbabilityFlow'"):
         sgm.ProbabilityFlo  # noqa: B018
-    assert "Did you mean: 'ProbabilityFlow'" in "".join(traceback.format_exception(raised.value))
