@@ -4,6 +4,7 @@ Every name here is loaded at its first use, so that importing the library costs 
 """
 
 import ast
+import difflib
 import importlib
 import pathlib
 
@@ -15,7 +16,9 @@ __all__ = list(_HOMES)
 
 def __getattr__(name: str):
     if name not in _HOMES:
-        raise AttributeError(f"module 'sgm_jax' has no attribute {name!r}")
+        near = difflib.get_close_matches(name, _HOMES, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise AttributeError(f"module 'sgm_jax' has no attribute {name!r}{hint}")
     if _HOMES[name] == "sgm_jax":
         return importlib.import_module(f"sgm_jax.{name}")
     value = globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)

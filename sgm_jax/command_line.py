@@ -32,7 +32,6 @@ MODES = {
 """What each mode does, and what it writes into the workdir."""
 
 HELP = """usage: {program} [--mode=MODE] [--config=FILE[:VARIANT]] [--workdir=FOLDER] [--config.FIELD=VALUE ...]
-
   --config   experiment to run (configs/mnist.py); FILE:smoke takes a minute, configs/pretrained.py:mnist is trained
   --config.FIELD=VALUE  overrides one field, e.g. --config.train.steps=500 (configs/default.py lists them all)
   --workdir  folder for checkpoints, metrics and results (runs/<name of the config>)

@@ -22,6 +22,7 @@ from sgm_jax.shapes import (
     PRNGKey,
     PRNGKeys,
     ScoreFn,
+    check_floating,
     dimension,
     per_example_keys,
     sum_per_example,
@@ -86,12 +87,14 @@ def log_likelihood(
         `Likelihood(log_prob, standard_error, latent, nfe)`.
 
     Raises:
-        ValueError: if the divergence's name or that of the steps is unknown, or a tolerance is not positive.
+        ValueError: if the divergence's name or that of the steps is unknown, a tolerance is not positive, or the data
+            are integers.
 
     References:
         Song et al., 2021, appendix D.2.
     """
     take = choose("steps", steps, STEPS)
+    check_floating("x", x)
     process = ProbabilityFlow(sde, score_fn, Angle() if chart is None else chart)
     settings = solver_settings(rtol, atol, solver, adjoint, max_steps)
     return take(per_example_keys(key, x.shape[0]), x, process, as_divergence(divergence), *settings)

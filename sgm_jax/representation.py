@@ -13,7 +13,7 @@ from sgm_jax.naming import choose
 from sgm_jax.sampling.charts import AbstractChart, Angle
 from sgm_jax.sampling.processes import ProbabilityFlow
 from sgm_jax.sde import AbstractSDE
-from sgm_jax.shapes import Batch, ScoreFn, expand
+from sgm_jax.shapes import Batch, ScoreFn, check_floating, expand
 
 
 def encode(
@@ -121,6 +121,7 @@ def _transport(
     max_steps: int = 4096,
 ) -> Batch:
     """Carry `x` along the probability flow between the two ends; the end at `t_max` has unit variance."""
+    check_floating("x", x)
     process = ProbabilityFlow(sde, score_fn, Angle() if chart is None else chart)
     return _carry(process, x, ends, *solver_settings(rtol, atol, solver, adjoint, max_steps))
 

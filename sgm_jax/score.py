@@ -16,7 +16,7 @@ from jaxtyping import Array
 from sgm_jax.labels import NearestLevel
 from sgm_jax.naming import choose
 from sgm_jax.sde import AbstractSDE
-from sgm_jax.shapes import Batch, Level, ScoreFn, expand
+from sgm_jax.shapes import Batch, Level, ScoreFn, check_like, expand
 
 
 class AbstractPrediction(eqx.Module):
@@ -260,7 +260,9 @@ class NetworkScore(eqx.Module):
 
     def _estimates(self, t: Level, x: Batch) -> tuple[Batch, Batch]:
         t = jnp.broadcast_to(jnp.asarray(t, x.dtype), x.shape[:1])
-        return self.prediction.split(self.sde, t, x, self.network(*self.prediction.inputs(self.sde, t, x)))
+        output = self.network(*self.prediction.inputs(self.sde, t, x))
+        check_like("network(label, x)", output, x)
+        return self.prediction.split(self.sde, t, x, output)
 
 
 def as_score(sde: AbstractSDE, prediction: str | AbstractPrediction, network: Callable) -> NetworkScore:
@@ -273,9 +275,20 @@ def as_score(sde: AbstractSDE, prediction: str | AbstractPrediction, network: Ca
             `x` and output [b, ...].
 
     Raises:
-        ValueError: if the prediction's name is unknown.
+        ValueError: if the prediction's name is unknown, or when called if the network's output is of another shape.
     """
     return NetworkScore(sde, as_prediction(prediction), network)
+
+
+def evaluate(score_fn: ScoreFn, t: Level, x: Batch) -> Batch:
+    """Return `score_fn(t, x)` [b, ...].
+
+    Raises:
+        ValueError: if it is not of the shape of `x`, as where a function takes `x` before `t`.
+    """
+    score = score_fn(t, x)
+    check_like("score_fn(t, x)", score, x)
+    return score
 
 
 def as_denoiser(sde: AbstractSDE, score_fn: ScoreFn) -> Callable[[Level, Batch], Batch]:
@@ -286,7 +299,7 @@ def as_denoiser(sde: AbstractSDE, score_fn: ScoreFn) -> Callable[[Level, Batch],
     """
 
     def denoiser(t, x):
-        return (x + expand(sde.sigma(t), x) ** 2 * score_fn(t, x)) / expand(sde.alpha(t), x)
+        return (x + expand(sde.sigma(t), x) ** 2 * evaluate(score_fn, t, x)) / expand(sde.alpha(t), x)
 
     return denoiser
 
@@ -299,6 +312,6 @@ def as_noise(sde: AbstractSDE, score_fn: ScoreFn) -> Callable[[Level, Batch], Ba
 
     def noise(s, xbar):
         t = sde.t(s)
-        return -expand(sde.sigma(t), xbar) * score_fn(t, expand(sde.alpha(t), xbar) * xbar)
+        return -expand(sde.sigma(t), xbar) * evaluate(score_fn, t, expand(sde.alpha(t), xbar) * xbar)
 
     return noise

@@ -123,7 +123,14 @@ class AbstractSDE(eqx.Module):
 
 
 class LinearSDE(AbstractSDE):
-    """The SDE of any differentiable `alpha(t) > 0` and `sigma(t)` whose ratio `sigma / alpha` increases."""
+    """The SDE of any differentiable `alpha(t) > 0` and `sigma(t)` whose ratio `sigma / alpha` increases.
+
+    Args:
+        alpha_fn: `alpha(t)`, the scale of the data in `x_t`, for times of any shape.
+        sigma_fn: `sigma(t)`, the standard deviation of the noise in `x_t`.
+        t_min: where the data are, at the smallest noise level.
+        t_max: where the prior is, at the largest.
+    """
 
     alpha_fn: Callable
     sigma_fn: Callable

@@ -27,6 +27,26 @@ def expand(value: Level, like: Batch) -> Array:
     return value if value.ndim == 0 else value.reshape(value.shape + (1,) * (like.ndim - value.ndim))
 
 
+def check_like(call: str, output: Array, x: Batch) -> None:
+    """Make sure that what `call` returned has the shape of `x`: what does not could still broadcast.
+
+    Raises:
+        ValueError: if not.
+    """
+    if jnp.shape(output) != x.shape:
+        raise ValueError(f"{call} must return an array of the shape of x {x.shape}, got {jnp.shape(output)}")
+
+
+def check_floating(name: str, x: Batch) -> None:
+    """Make sure that data are floating-point numbers.
+
+    Raises:
+        ValueError: if not.
+    """
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise ValueError(f"{name} must be floating-point numbers, as Scaling.to_model makes of bytes, got {x.dtype}")
+
+
 def sum_per_example(x: Batch) -> PerExample:
     """Sum over every axis but the first."""
     return jnp.sum(x.reshape(x.shape[0], -1), axis=1)
@@ -45,8 +65,10 @@ def per_example_keys(key: PRNGKey | PRNGKeys, count: int) -> PRNGKeys:
         count: number of examples.
 
     Raises:
-        ValueError: if `key` holds neither one key nor `count` keys.
+        ValueError: if `key` is not of `jax.random.key`, or holds neither one key nor `count` keys.
     """
+    if not jnp.issubdtype(getattr(key, "dtype", None), jax.dtypes.prng_key):
+        raise ValueError(f"key must be made by jax.random.key, got {getattr(key, 'aval', key)}")
     if key.ndim == 0:
         return jax.vmap(jax.random.fold_in, (None, 0))(whole_key(key), rows_of(key, count)[0])
     if key.shape != (count,):

@@ -31,9 +31,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import safetensors.numpy
+from PIL import Image
 
 import sgm_jax as sgm
-from sgm_jax import convert, data, inverse, report
+from sgm_jax import convert, data, inverse, report, sampling
 
 FIGURES = pathlib.Path(os.environ.get("FIGURES", "."))
 CONFIG = {
@@ -205,10 +206,12 @@ if "CHECKPOINT" not in os.environ:
 # %% [markdown]
 # ## Sample
 #
-# By any sampler, whatever the model's own was. Twenty evaluations here.
+# By any sampler, whatever the model's own was. Twenty evaluations here, each with the estimate of the clean image
+# clipped to the range of images, as DDPM does: at much noise a small error of the noise is a large one of the image.
 
 # %%
-flow = sgm.ProbabilityFlow(model.sde, model.score_fn)
+clip = sampling.StaticThreshold(model.scaling.low, model.scaling.high)
+flow = sgm.ProbabilityFlow(model.sde, sampling.threshold(model.sde, model.score_fn, clip))
 drawn = sgm.sample(jax.random.key(0), flow, (48, *model.shape), steps=19)
 samples = np.asarray(model.scaling.to_raw(drawn.x))
 sheet = report.images.enlarge(report.images.grid(samples, columns=16), 900)
@@ -216,6 +219,7 @@ report.images.save_png(FIGURES / "checkpoint_samples.png", sheet)
 real, noise = held_out.mean() / 255, np.random.default_rng(0).integers(0, 256, held_out.shape).mean() / 255
 print(f"mean brightness: samples {samples.mean() / 255:.2f}, held-out images {real:.2f}, noise {noise:.2f}")
 assert abs(samples.mean() / 255 - real) < 0.1
+Image.open(FIGURES / "checkpoint_samples.png")  # a notebook shows it
 
 # %% [markdown]
 # ![samples](../images/checkpoint_samples.png)
@@ -252,6 +256,7 @@ assert error(out.mean) < error(np.zeros_like(truth)) and out.residual.max() < 0.
 rows = np.concatenate([truth[None], np.asarray(y)[None], out.x])
 sheet = report.images.grid(np.asarray(model.scaling.to_raw(rows.reshape(-1, *model.shape))), columns=len(truth))
 report.images.save_png(FIGURES / "checkpoint_inpainting.png", report.images.enlarge(sheet, 300))
+Image.open(FIGURES / "checkpoint_inpainting.png")
 
 # %% [markdown]
 # ![inpainting](../images/checkpoint_inpainting.png)

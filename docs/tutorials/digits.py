@@ -25,6 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from PIL import Image
 
 import sgm_jax as sgm
 from sgm_jax import data, report
@@ -116,6 +117,7 @@ flow = sgm.ProbabilityFlow(sde, score(average))
 levels = sgm.karras(sde, 10, s_min=0.05, s_max=20.0)
 raw = np.asarray(scaling.to_raw(sgm.sample(jax.random.key(1), flow, (64, *digits.shape), schedule=levels).x))
 report.images.save_png(FIGURES / "digits_samples.png", report.images.enlarge(report.images.grid(raw, columns=16), 900))
+Image.open(FIGURES / "digits_samples.png")  # a notebook shows it
 
 # %% [markdown]
 # ![samples](../images/digits_samples.png)

@@ -31,6 +31,7 @@ from sgm_jax.evaluation.moments import Moments as Moments
 from sgm_jax.evaluation.quality import quality as quality
 from sgm_jax.evaluation.reconstruction import coverage as coverage
 from sgm_jax.evaluation.reconstruction import gaussian_weights as gaussian_weights
+from sgm_jax.evaluation.reconstruction import narrow_weights as narrow_weights
 from sgm_jax.evaluation.reconstruction import psnr as psnr
 from sgm_jax.evaluation.reconstruction import relative_residual as relative_residual
 from sgm_jax.evaluation.reconstruction import ssim as ssim

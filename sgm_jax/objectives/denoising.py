@@ -9,8 +9,9 @@ import jax.numpy as jnp
 
 from sgm_jax.objectives.times import Times, UniformTimes
 from sgm_jax.objectives.weightings import Weighting, as_weighting
+from sgm_jax.score import evaluate
 from sgm_jax.sde import AbstractSDE
-from sgm_jax.shapes import Batch, PerExample, PRNGKey, ScoreFn, expand, sum_per_example
+from sgm_jax.shapes import Batch, PerExample, PRNGKey, ScoreFn, check_floating, expand, sum_per_example
 
 
 def denoising_score_matching(
@@ -41,15 +42,16 @@ def denoising_score_matching(
         Losses [b].
 
     Raises:
-        ValueError: if the weighting's name is unknown.
+        ValueError: if the weighting's name is unknown, the data are integers, or the scores have another shape.
 
     References:
         Vincent, A Connection Between Score Matching and Denoising Autoencoders, 2011.
         Song et al., 2021, eq. 7.
     """
     weighting = as_weighting(weighting)
+    check_floating("x0", x0)
     time_key, noise_key = jax.random.split(key)
     t = times(time_key, sde, x0.shape[0])
     noise = jax.random.normal(noise_key, x0.shape, x0.dtype)
-    error = expand(sde.sigma(t), x0) * score_fn(t, sde.perturb(t, x0, noise)) + noise
+    error = expand(sde.sigma(t), x0) * evaluate(score_fn, t, sde.perturb(t, x0, noise)) + noise
     return 0.5 * weighting(sde, t) * sum_per_example(jnp.square(error))

@@ -14,8 +14,9 @@ from jaxtyping import Array
 from sgm_jax.divergence import Exact, Projection, rademacher
 from sgm_jax.objectives.times import Times, UniformTimes
 from sgm_jax.objectives.weightings import Weighting, as_weighting
+from sgm_jax.score import evaluate
 from sgm_jax.sde import AbstractSDE
-from sgm_jax.shapes import Batch, PerExample, PRNGKey, ScoreFn, sum_per_example
+from sgm_jax.shapes import Batch, PerExample, PRNGKey, ScoreFn, check_floating, sum_per_example
 
 Score = Callable[[Batch], Batch]
 Matching = Callable[[PRNGKey, Score, Batch], PerExample]
@@ -181,16 +182,17 @@ def over_noise_levels(
         times: a function `(key, sde, count) -> t` [count].
 
     Raises:
-        ValueError: if the weighting's name is unknown.
+        ValueError: if the weighting's name is unknown, the data are integers, or the scores have another shape.
 
     References:
         Song et al., 2021, eq. 7 and the remark after it; Song et al., Sliced Score Matching, 2019, section 5.
     """
     weighting = as_weighting(weighting)
+    check_floating("x0", x0)
     time_key, noise_key, matching_key = jax.random.split(key, 3)
     t = times(time_key, sde, x0.shape[0])
     xt = sde.perturb(t, x0, jax.random.normal(noise_key, x0.shape, x0.dtype))
-    return weighting(sde, t) * jnp.square(sde.sigma(t)) * matching(matching_key, lambda x: score_fn(t, x), xt)
+    return weighting(sde, t) * jnp.square(sde.sigma(t)) * matching(matching_key, lambda x: evaluate(score_fn, t, x), xt)
 
 
 def _quadratic(score: Score, x: Batch, v: Batch) -> tuple[Batch, PerExample]:

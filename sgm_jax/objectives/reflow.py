@@ -7,6 +7,7 @@ from sgm_jax.objectives.weightings import Weighting, as_weighting
 from sgm_jax.sampling import ProbabilityFlow, sample
 from sgm_jax.sampling.schedules import resolve_levels
 from sgm_jax.sampling.solve import start, streams
+from sgm_jax.score import evaluate
 from sgm_jax.sde import AbstractSDE
 from sgm_jax.shapes import (
     Batch,
@@ -77,5 +78,5 @@ def reflow(
         Liu et al., 2022, eq. 1.
     """
     t = times(key, sde, x0.shape[0])
-    error = expand(sde.sigma(t), x0) * score_fn(t, sde.perturb(t, x0, noise)) + noise
+    error = expand(sde.sigma(t), x0) * evaluate(score_fn, t, sde.perturb(t, x0, noise)) + noise
     return 0.5 * as_weighting(weighting)(sde, t) * sum_per_example(error**2)

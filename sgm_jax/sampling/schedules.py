@@ -21,8 +21,8 @@ Spacing = Callable[[int, int], NDArray]
 
 
 def _check_steps(steps: int) -> None:
-    if steps < 1:
-        raise ValueError(f"steps must be at least 1, got {steps}")
+    if not isinstance(steps, int | np.integer) or steps < 1:
+        raise ValueError(f"steps must be an integer of at least 1, got {steps}")
 
 
 def _levels(sde: AbstractSDE, t) -> NDArray:
@@ -32,8 +32,17 @@ def _levels(sde: AbstractSDE, t) -> NDArray:
 
 
 def level_range(sde: AbstractSDE) -> tuple[float, float]:
-    """Return the smallest and largest canonical noise level of the SDE."""
+    """Return the smallest and largest canonical noise level of the SDE.
+
+    Raises:
+        ValueError: if they are none, as of a `LinearSDE` whose `sigma / alpha` falls.
+    """
     low, high = _levels(sde, [sde.t_min, sde.t_max])
+    if not 0 <= low < high:
+        raise ValueError(
+            f"sigma / alpha of {type(sde).__name__} must rise from t_min={sde.t_min} to t_max={sde.t_max}, got {low:g} "
+            f"to {high:g}"
+        )
     return float(low), float(high)
 
 
@@ -205,6 +214,8 @@ def resolve_levels(
             not decrease or leave the SDE's range.
     """
     low, high = level_range(sde)
+    if isinstance(schedule, str):
+        raise ValueError(f"schedule must be a function (sde, steps) -> s, such as karras, or levels, got {schedule!r}")
     if adaptive and steps is not None:
         raise ValueError(f"give either steps or tolerances, got steps={steps} and rtol or atol")
     if schedule is None or callable(schedule):

@@ -116,8 +116,15 @@ def sample(
 
     Raises:
         ValueError: if steps, schedule or tolerances are missing, contradict each other or are out of range, the
-            solver does not fit the process, or the devices do not divide the batch.
+            solver does not fit the process, the scores are not of the samples' shape, or the devices do not divide
+            the batch.
     """
+    if not isinstance(process, AbstractProcess):
+        raise ValueError(
+            f"process must be a ProbabilityFlow or ReverseSDE of (sde, score_fn), got a {type(process).__name__}"
+        )
+    if not isinstance(shape, tuple | list) or not shape:
+        raise ValueError(f"shape must be that of all samples, a tuple (b, ...), got {shape!r}")
     adaptive = rtol is not None or atol is not None
     if adaptive and process.chart is None:
         chart = Hyperbolic() if isinstance(process, ReverseSDE) else Angle()

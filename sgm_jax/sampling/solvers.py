@@ -77,6 +77,8 @@ def fit_solver(
     Raises:
         ValueError: if the one given does not fit, saying which do, or a tolerance is missing or not positive.
     """
+    if not isinstance(solver, diffrax.AbstractSolver | None):
+        raise ValueError(f"solver must be a diffrax solver, such as DPMSolverPP() or diffrax.Heun(), got {solver!r}")
     adaptive = rtol is not None or atol is not None
     stochastic = isinstance(process, ReverseSDE)
     if adaptive:

@@ -57,3 +57,11 @@ def test_calibrated_samples_cover_what_they_say():
     np.testing.assert_allclose(evaluation.coverage(truth, samples, levels), levels, atol=0.02)
     # Half the spread is over-confident: a normal number lies within 1.645 / 2 deviations with probability 0.589.
     np.testing.assert_allclose(evaluation.coverage(truth, samples / 2, levels)[2], 0.589, atol=0.02)
+
+
+@pytest.mark.parametrize("pixels, width", [(1, 1), (2, 1), (7, 7), (8, 7), (11, 11), (28, 11)])
+def test_the_window_fits_into_small_images(pixels, width):
+    weights = evaluation.narrow_weights(pixels)
+    assert len(weights) == width and np.isclose(weights.sum(), 1)
+    if width == 11:
+        np.testing.assert_array_equal(weights, evaluation.gaussian_weights())
