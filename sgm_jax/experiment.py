@@ -264,19 +264,19 @@ class Experiment:
         # One and the same function object each time, so that compiled samplers are found again.
         return functools.partial(self.apply)
 
-    def loss(self, key: PRNGKey, params: PyTree, batch: dict[str, Array]) -> Array:
+    def loss(self, key: PRNGKey, params: PyTree, batch: Mapping[str, Array | np.ndarray]) -> Array:
         """Return the training loss of each example [b], per dimension or as `train.reduction` says."""
         dropout_key, *keys = jax.random.split(key, 4)
         label = self.drop_labels(jax.random.fold_in(dropout_key, 0), self.labels(batch))
         network = functools.partial(self.apply, params, label=label, dropout_key=dropout_key)
         return self._loss(keys, network, batch, self.augmentation)
 
-    def held_out_loss(self, key: PRNGKey, params: PyTree, batch: dict[str, Array | np.ndarray]) -> Array:
+    def held_out_loss(self, key: PRNGKey, params: PyTree, batch: Mapping[str, Array | np.ndarray]) -> Array:
         """Return the loss of each example [b], given its class where there is one, without dropout and augmentation."""
         network = functools.partial(self.apply, params, label=self.labels(batch))
         return self._loss(jax.random.split(key, 3), network, batch, identity)
 
-    def labels(self, batch: dict[str, Array | np.ndarray]) -> Int[Array, " b"] | None:
+    def labels(self, batch: Mapping[str, Array | np.ndarray]) -> Int[Array, " b"] | None:
         """Return the classes [b] that the network is told of a batch, None for an unconditional network."""
         return jnp.asarray(batch["label"]) if self.num_classes else None
 

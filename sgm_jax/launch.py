@@ -7,6 +7,7 @@ import sys
 import traceback
 
 from absl import flags, logging
+from ml_collections import config_flags
 
 from sgm_jax import command_line, config_files
 from sgm_jax.naming import choose
@@ -39,7 +40,7 @@ def main(config_file: pathlib.Path, workdir: pathlib.Path) -> int:
     from sgm_jax.training import hosts
 
     try:
-        count = hosts.connect(*(flags.FLAGS[name].value for name in HOSTS))
+        count = hosts.connect(*(getattr(flags.FLAGS, name) for name in HOSTS))
     except ValueError as error:
         return fail(str(error))
     if count > 1 and mode != "train":
@@ -117,7 +118,7 @@ def start() -> None:
         command_line.read_flags(program, arguments)
     except ValueError as error:
         sys.exit(fail(str(error)))
-    config_file = pathlib.Path(flags.FLAGS["config"].config_filename.split(":")[0])
+    config_file = pathlib.Path(config_flags.get_config_filename(flags.FLAGS["config"]).split(":")[0])
     workdir = pathlib.Path(flags.FLAGS.workdir or command_line.default_workdir(config_file))
     try:
         code = main(config_file, workdir)

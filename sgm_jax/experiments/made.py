@@ -106,7 +106,7 @@ class MadeExperiment(DistillationExperiment, abc.ABC):
         for first in tqdm(range(0, count, size), desc="pairs", unit="batch", disable=None):
             file, rows = folder / f"{first:08d}.npz", slice(first, first + size)
             if not file.is_file():
-                arrays = make(keys[rows], None if label is None else jax.numpy.asarray(label[rows]))
+                arrays: dict[str, Any] = make(keys[rows], None if label is None else jax.numpy.asarray(label[rows]))
                 part = folder / "part.npz"
                 np.savez(part, **arrays)
                 os.replace(part, file)

@@ -76,11 +76,11 @@ def images(experiment: Experiment) -> tuple[np.ndarray, Any]:
 def compare(experiment: Experiment, original: np.ndarray, other: np.ndarray) -> dict[str, np.ndarray]:
     """Return peak signal-to-noise ratios in decibels [k] and structural similarities [k]."""
     levels = experiment.dataset.levels
-    limits = dict(data_range=float(levels - 1 if levels else experiment.scaling.high - experiment.scaling.low))
+    extent = float(levels - 1 if levels else experiment.scaling.high - experiment.scaling.low)
     pairs = jnp.asarray(original, float), jnp.asarray(other, float)
     return {
-        "psnr": np.asarray(jax.vmap(lambda a, b: evaluation.psnr(a, b, **limits))(*pairs)),
-        "ssim": np.asarray(jax.vmap(lambda a, b: evaluation.ssim(a, b, **limits))(*pairs)),
+        "psnr": np.asarray(jax.vmap(lambda a, b: evaluation.psnr(a, b, data_range=extent))(*pairs)),
+        "ssim": np.asarray(jax.vmap(lambda a, b: evaluation.ssim(a, b, data_range=extent))(*pairs)),
     }
 
 

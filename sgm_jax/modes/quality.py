@@ -19,9 +19,10 @@ def train_judge(experiment: Experiment) -> evaluation.Classifier:
     """
     if not is_labelled(experiment):
         raise Unsuitable("judging samples needs images with labels, on which a classifier is trained")
-    training = training_images(experiment)
+    training, classes = training_images(experiment), experiment.dataset.num_classes
+    assert classes is not None  # as there are labels
     return evaluation.train_classifier(
-        stream(experiment, CLASSIFIER), training["x"], training["label"], classes=experiment.dataset.num_classes
+        stream(experiment, CLASSIFIER), training["x"], training["label"], classes=classes
     )
 
 

@@ -41,7 +41,7 @@ def connect(
         raise ValueError(f"--heartbeat_timeout must be at least 1 second, got {heartbeat_timeout}")
     given = {"coordinator": coordinator, "num_processes": num_processes, "process_id": process_id}
     missing = [f"--{name}" for name, value in given.items() if value is None]
-    if not missing:
+    if coordinator is not None and num_processes is not None and process_id is not None:
         if num_processes < 1 or not 0 <= process_id < num_processes:
             raise ValueError(
                 f"--process_id must lie between 0 and --num_processes - 1, got {process_id} of {num_processes}"
