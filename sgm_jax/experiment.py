@@ -147,13 +147,17 @@ class Experiment:
             network = cls.make_network(config, dataset)
             scaling = make_scaling(config.data, dataset.levels)
         else:
-            network, scaling = pretrained.network, pretrained.scaling
-            dataset = datasets.absent(pretrained.shape, scaling.levels)
+            network, scaling, shape = pretrained.network, pretrained.scaling, pretrained.shape
+            if shape is None:
+                raise ValueError(
+                    "pretrained.shape must be known, as in dataclasses.replace(pretrained, shape=...), got None"
+                )
+            dataset = datasets.absent(shape, scaling.levels)
             if config.data.name != dataset.name:
                 dataset = load(config.data)
-            if (dataset.shape, dataset.levels) != (pretrained.shape, scaling.levels):
+            if (dataset.shape, dataset.levels) != (shape, scaling.levels):
                 raise ValueError(
-                    f"data must have the network's shape {pretrained.shape} and {scaling.levels} levels, got "
+                    f"data must have the network's shape {shape} and {scaling.levels} levels, got "
                     f"{dataset.name!r} with {dataset.shape} and {dataset.levels}"
                 )
         check_guidance(config, dataset)
@@ -335,8 +339,11 @@ class Experiment:
         label = self.config.sampling.label
         if label is None:
             return None
+        if label != "balanced":
+            return np.full(count, label)
         classes = self.num_classes or self.dataset.num_classes
-        return np.arange(count) % classes if label == "balanced" else np.full(count, label)
+        assert classes is not None  # as `check_guidance` sees to
+        return np.arange(count) % classes
 
     def guided_score_fn(
         self, params: PyTree, label: Int[Array, " b"] | None = None, scale: float | None = None

@@ -19,6 +19,7 @@ def attach(experiment: Experiment) -> Experiment:
     section = experiment.config.sampling
     if section.classifier is not None:
         model, params = stored.model("sampling.classifier", experiment, lambda config: _classifier(section, config))
+        assert isinstance(model, ClassifierExperiment)  # as `_classifier` says
         classifier_fn = model.classifier_fn(params)
         guide = lambda score_fn, label, scale: guidance.classifier(score_fn, classifier_fn, label, scale)
     elif section.guide is not None:
@@ -30,7 +31,7 @@ def attach(experiment: Experiment) -> Experiment:
     return dataclasses.replace(experiment, guide=guide)
 
 
-def _classifier(section: ConfigDict, config: ConfigDict) -> type[ClassifierExperiment]:
+def _classifier(section: ConfigDict, config: ConfigDict) -> type[Experiment]:
     if config.objective != "classifier":
         raise ValueError(
             f"sampling.classifier must be the folder of a classifier, got {section.classifier!r} of "

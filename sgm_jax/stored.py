@@ -3,7 +3,7 @@
 import json
 import pathlib
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -16,8 +16,6 @@ from sgm_jax.convert.pretrained import FILE
 from sgm_jax.convert.shipped import names, pretrained
 from sgm_jax.experiment import Experiment
 from sgm_jax.training import Checkpoints, Snapshots
-
-Kind = TypeVar("Kind", bound=Experiment)
 
 
 def parameters(experiment: Experiment, workdir: pathlib.Path, step: int | None = None) -> Any:
@@ -73,9 +71,9 @@ def _parameters(experiment: Experiment, workdir: pathlib.Path, step: int | None,
 def model(
     field: str,
     like: Experiment,
-    kind_of: Callable[[ConfigDict], type[Kind]],
+    kind_of: Callable[[ConfigDict], type[Experiment]],
     shared: Sequence[str] = ("SDE", "shape of data", "scaling of data", "number of classes"),
-) -> tuple[Kind, Any]:
+) -> tuple[Experiment, Any]:
     """Return another trained model and its network's parameters.
 
     Args:
