@@ -11,7 +11,7 @@ import pathlib
 _STUB = ast.parse(pathlib.Path(__file__).with_suffix(".pyi").read_text())
 _IMPORTS = (node for node in _STUB.body if isinstance(node, ast.ImportFrom))
 _HOMES = {alias.name: str(node.module) for node in _IMPORTS for alias in node.names}
-__all__ = list(_HOMES)
+__all__ = list(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str):

@@ -115,8 +115,8 @@ def read_flags(program: str, arguments: Sequence[str]) -> None:
     # config_flags wraps what went wrong in layers, some of them whole tracebacks.
     except (flags.Error, AttributeError, LookupError, TypeError, ValueError) as error:
         cause = error
-        while "Traceback" in str(error) and (cause.__cause__ or cause.__context__):
-            cause = cause.__cause__ or cause.__context__
+        while "Traceback" in str(error) and (deeper := cause.__cause__ or cause.__context__):
+            cause = deeper
         raise ValueError(" ".join(str(cause).split())) from error
     if rest:
         raise ValueError(f"unexpected argument {rest[0]!r}; options start with --, see --help")

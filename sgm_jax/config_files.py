@@ -32,7 +32,7 @@ def find(name: str) -> pathlib.Path:
         return INSTALLED / path.relative_to(FOLDER)
     known = {place(pathlib.Path(full)).as_posix(): full for full in all_files()}
     stems = {pathlib.PurePath(short).name: full for short, full in reversed(known.items())}
-    near = known.get(nearest(place(path).as_posix(), known)) or stems.get(nearest(path.stem, stems))
+    near = known.get(nearest(place(path).as_posix(), known) or "") or stems.get(nearest(path.stem, stems) or "")
     hint = "" if near is None else f"did you mean {near!r}? "
     raise ValueError(f"--config must name a file, got {name!r}; {hint}--mode=list lists them")
 
@@ -80,6 +80,7 @@ def load(path: pathlib.Path, *variant: str) -> ConfigDict:
         ValueError: if it refuses the variant, or cannot be run.
     """
     spec = importlib.util.spec_from_file_location("config", path)
+    assert spec is not None and spec.loader is not None  # as the file is one of Python's
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)

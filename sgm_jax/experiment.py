@@ -147,13 +147,17 @@ class Experiment:
             network = cls.make_network(config, dataset)
             scaling = make_scaling(config.data, dataset.levels)
         else:
-            network, scaling = pretrained.network, pretrained.scaling
-            dataset = datasets.absent(pretrained.shape, scaling.levels)
+            network, scaling, shape = pretrained.network, pretrained.scaling, pretrained.shape
+            if shape is None:
+                raise ValueError(
+                    "pretrained.shape must be known, as in dataclasses.replace(pretrained, shape=...), got None"
+                )
+            dataset = datasets.absent(shape, scaling.levels)
             if config.data.name != dataset.name:
                 dataset = load(config.data)
-            if (dataset.shape, dataset.levels) != (pretrained.shape, scaling.levels):
+            if (dataset.shape, dataset.levels) != (shape, scaling.levels):
                 raise ValueError(
-                    f"data must have the network's shape {pretrained.shape} and {scaling.levels} levels, got "
+                    f"data must have the network's shape {shape} and {scaling.levels} levels, got "
                     f"{dataset.name!r} with {dataset.shape} and {dataset.levels}"
                 )
         check_guidance(config, dataset)
@@ -264,19 +268,19 @@ class Experiment:
         # One and the same function object each time, so that compiled samplers are found again.
         return functools.partial(self.apply)
 
-    def loss(self, key: PRNGKey, params: PyTree, batch: dict[str, Array]) -> Array:
+    def loss(self, key: PRNGKey, params: PyTree, batch: Mapping[str, Array | np.ndarray]) -> Array:
         """Return the training loss of each example [b], per dimension or as `train.reduction` says."""
         dropout_key, *keys = jax.random.split(key, 4)
         label = self.drop_labels(jax.random.fold_in(dropout_key, 0), self.labels(batch))
         network = functools.partial(self.apply, params, label=label, dropout_key=dropout_key)
         return self._loss(keys, network, batch, self.augmentation)
 
-    def held_out_loss(self, key: PRNGKey, params: PyTree, batch: dict[str, Array | np.ndarray]) -> Array:
+    def held_out_loss(self, key: PRNGKey, params: PyTree, batch: Mapping[str, Array | np.ndarray]) -> Array:
         """Return the loss of each example [b], given its class where there is one, without dropout and augmentation."""
         network = functools.partial(self.apply, params, label=self.labels(batch))
         return self._loss(jax.random.split(key, 3), network, batch, identity)
 
-    def labels(self, batch: dict[str, Array | np.ndarray]) -> Int[Array, " b"] | None:
+    def labels(self, batch: Mapping[str, Array | np.ndarray]) -> Int[Array, " b"] | None:
         """Return the classes [b] that the network is told of a batch, None for an unconditional network."""
         return jnp.asarray(batch["label"]) if self.num_classes else None
 
@@ -335,8 +339,11 @@ class Experiment:
         label = self.config.sampling.label
         if label is None:
             return None
+        if label != "balanced":
+            return np.full(count, label)
         classes = self.num_classes or self.dataset.num_classes
-        return np.arange(count) % classes if label == "balanced" else np.full(count, label)
+        assert classes is not None  # as `check_guidance` sees to
+        return np.arange(count) % classes
 
     def guided_score_fn(
         self, params: PyTree, label: Int[Array, " b"] | None = None, scale: float | None = None

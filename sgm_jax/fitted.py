@@ -103,7 +103,9 @@ def fit(key: PRNGKey, experiment: Experiment, workdir: pathlib.Path, params: Any
     """
     section, chosen = experiment.config.sampling, experiment.config.fit
     options, begun = experiment.sampler(), time.perf_counter()
-    problem = key, experiment.process(params), (chosen.count, *experiment.dataset.shape), section.steps
+    process = experiment.process(params)
+    assert isinstance(process, sampling.ProbabilityFlow)  # as a schedule that is fitted needs it
+    problem = key, process, (chosen.count, *experiment.dataset.shape), section.steps
     solver, start = options["solver"], options["schedule"]
     if isinstance(solver, sampling.TabulatedMultistep):
         fitted = sampling.fit_coefficients(*problem, start=start, rounds=chosen.rounds)

@@ -19,17 +19,13 @@ def attach(experiment: Experiment) -> Experiment:
     section = experiment.config.sampling
     if section.classifier is not None:
         model, params = stored.model("sampling.classifier", experiment, lambda config: _classifier(section, config))
+        assert isinstance(model, ClassifierExperiment)  # as `_classifier` says
         classifier_fn = model.classifier_fn(params)
-
-        def guide(score_fn, label, scale):
-            return guidance.classifier(score_fn, classifier_fn, label, scale)
-
+        guide = lambda score_fn, label, scale: guidance.classifier(score_fn, classifier_fn, label, scale)
     elif section.guide is not None:
         model, params = stored.model("sampling.guide", experiment, lambda config: _score(experiment, config))
-
-        def guide(score_fn, label, scale):
-            return guidance.autoguidance(score_fn, model.score_fn(params, label if model.num_classes else None), scale)
-
+        worse_fn = lambda label: model.score_fn(params, label if model.num_classes else None)
+        guide = lambda score_fn, label, scale: guidance.autoguidance(score_fn, worse_fn(label), scale)
     else:
         return experiment
     return dataclasses.replace(experiment, guide=guide)

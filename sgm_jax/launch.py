@@ -7,6 +7,7 @@ import sys
 import traceback
 
 from absl import flags, logging
+from ml_collections import config_flags
 
 from sgm_jax import command_line, config_files
 from sgm_jax.naming import choose
@@ -40,7 +41,7 @@ def main(config_file: pathlib.Path, workdir: pathlib.Path) -> int:
     from sgm_jax.training import hosts
 
     try:
-        count = hosts.connect(*(flags.FLAGS[name].value for name in HOSTS))
+        count = hosts.connect(*(getattr(flags.FLAGS, name) for name in HOSTS))
     except ValueError as error:
         return fail(str(error))
     if count > 1 and mode not in TOGETHER:
@@ -48,6 +49,7 @@ def main(config_file: pathlib.Path, workdir: pathlib.Path) -> int:
 
     from sgm_jax import components, guides, modes, planning, run, stored, teachers
     from sgm_jax.fitted import FitMismatch
+    from sgm_jax.modes import features
     from sgm_jax.training import CheckpointMismatch, TrainingDiverged
 
     try:
@@ -92,7 +94,7 @@ def main(config_file: pathlib.Path, workdir: pathlib.Path) -> int:
     try:
         if mode == "train":
             return task(experiment, workdir)
-        with hosts.one_writes(workdir, modes.features.FOLDER) as folder:
+        with hosts.one_writes(workdir, features.FOLDER) as folder:
             return task(experiment, folder)
     except (CheckpointMismatch, FitMismatch, TrainingDiverged, FileNotFoundError, modes.Unsuitable) as error:
         return fail(str(error))
@@ -123,7 +125,7 @@ def start() -> None:
         command_line.read_flags(program, arguments)
     except ValueError as error:
         sys.exit(fail(str(error)))
-    config_file = pathlib.Path(flags.FLAGS["config"].config_filename.split(":")[0])
+    config_file = pathlib.Path(config_flags.get_config_filename(flags.FLAGS["config"]).split(":")[0])
     workdir = pathlib.Path(flags.FLAGS.workdir or command_line.default_workdir(config_file))
     try:
         code = main(config_file, workdir)

@@ -15,7 +15,12 @@ AXES = ("data", "fsdp", "model")
 ROWS = ("data", "fsdp")  # the axes that split a batch
 
 
-def make_mesh(data: int = -1, fsdp: int = 1, model: int = 1, devices: Sequence[jax.Device] | None = None) -> Mesh:
+def make_mesh(
+    data: int = -1,
+    fsdp: int = 1,
+    model: int = 1,
+    devices: Sequence[jax.Device] | None = None,  # pyright: ignore[reportInvalidTypeForm]
+) -> Mesh:
     """Lay out devices along the axes `data`, `fsdp` and `model`.
 
     Args:

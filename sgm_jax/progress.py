@@ -32,13 +32,13 @@ class _Lines(tqdm):
     """A bar that writes each state as a line of its own, the last one too."""
 
     @staticmethod
-    def status_printer(file):
+    def status_printer(file: Any):
         return lambda line: print(line, file=file, flush=True) if line else None
 
     def close(self):
         if self.disable:
             return
         self.disable = True
-        self._decr_instances(self)
+        self._decr_instances(self)  # pyright: ignore[reportAttributeAccessIssue]
         if self.n > self.last_print_n:
             self.display()

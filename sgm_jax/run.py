@@ -91,10 +91,11 @@ def films(experiment: Experiment, workdir: pathlib.Path, params: Any) -> dict[st
     count, frames = MOVIE
     keys = per_example_keys(modes.stream(experiment, modes.FILM), count)
     shape = (count, *experiment.dataset.shape)
-    options = fitted.sampler(experiment, workdir) | {"save": frames}
+    options: dict[str, Any] = fitted.sampler(experiment, workdir) | {"save": frames}
     label = experiment.sampling_labels(count)
     process = experiment.process(params, None if label is None else jnp.asarray(label))
     path = sampling.sample(keys, process, shape, **options).trajectory
+    assert path is not None  # as states are saved
     if not modes.is_image(experiment):
         return {"animation": np.asarray(path.xt), "animation_levels": np.asarray(path.s)}
     show = jax.vmap(experiment.scaling.to_raw)

@@ -18,7 +18,7 @@ from sgm_jax import guidance as guiding
 from sgm_jax.convert import Pretrained
 from sgm_jax.naming import choose
 from sgm_jax.sampling import AbstractProcess, ProbabilityFlow, sample
-from sgm_jax.scaling import Scaling
+from sgm_jax.scaling import AbstractScaling
 from sgm_jax.shapes import PRNGKey, PRNGKeys, per_example_keys
 
 FILE = "sampler.jax_export"
@@ -44,7 +44,7 @@ class CompiledSampler:
     process: Callable[[PyTree, Int[Array, " b"] | None], AbstractProcess]
     params: PyTree
     shape: tuple[int, ...]
-    scaling: Scaling
+    scaling: AbstractScaling
     unlabelled: int | None = None
     batch_size: int = 64
     output: str = "raw"
@@ -148,7 +148,8 @@ class Sampler(CompiledSampler):
         output: str = "raw",
         **options: Any,
     ):
-        if pretrained.shape is None:
+        shape = pretrained.shape
+        if shape is None:
             raise ValueError("shape of one example must be known, as in dataclasses.replace(pretrained, shape=...)")
         classes = getattr(pretrained.network, "num_classes", 0) or None
         if guidance != 1 and classes is None:
@@ -162,13 +163,14 @@ class Sampler(CompiledSampler):
             network = dataclasses.replace(pretrained, params=params)
             if guidance == 1:
                 return process(network.sde, network.conditional(label))
+            assert label is not None and classes is not None  # as guidance needs classes
             both = network.conditional(jnp.concatenate([label, jnp.full_like(label, classes)]))
             return process(network.sde, guiding.classifier_free_paired(both, guidance))
 
         super().__init__(
             process_of,
             pretrained.params,
-            pretrained.shape,
+            shape,
             pretrained.scaling,
             classes,
             batch_size,

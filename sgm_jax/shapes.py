@@ -4,7 +4,7 @@ Arrays are batched along their first axis; a time or noise level is a scalar or 
 """
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -67,7 +67,8 @@ def per_example_keys(key: PRNGKey | PRNGKeys, count: int) -> PRNGKeys:
     Raises:
         ValueError: if `key` is not of `jax.random.key`, or holds neither one key nor `count` keys.
     """
-    if not jnp.issubdtype(getattr(key, "dtype", None), jax.dtypes.prng_key):
+    dtype: Any = getattr(key, "dtype", None)
+    if not jnp.issubdtype(dtype, jax.dtypes.prng_key):
         raise ValueError(f"key must be made by jax.random.key, got {getattr(key, 'aval', key)}")
     if key.ndim == 0:
         return jax.vmap(jax.random.fold_in, (None, 0))(whole_key(key), rows_of(key, count)[0])

@@ -24,7 +24,7 @@ COMMON = ("task", "method", "noise_std", "count", "draws", "steps", "input", "sa
 
 def inpaint(key: PRNGKey, shape: Shape, noise_std: float, mask: str = "lower_half") -> inverse.Mask:
     """Return the measurement of the pixels that a mask leaves."""
-    return inverse.Mask(choose("inverse.mask", mask, inverse.MASKS)(key, shape), shape, noise_std)
+    return inverse.Mask(mask=choose("inverse.mask", mask, inverse.MASKS)(key, shape), shape=shape, noise_std=noise_std)
 
 
 def colorize(key: PRNGKey, shape: Shape, noise_std: float) -> inverse.Grey:
@@ -86,22 +86,23 @@ def mri(
         raise ValueError(f"inverse.acceleration must lie between 1 and {shape[1]}, got {acceleration}")
     # A spoke has about as many frequencies as a column.
     mask = sample(key, shape, round(shape[1] / acceleration) if lines == "radial" else acceleration)
-    return (inverse.RealFourierMask if shape[-1] == 1 else inverse.FourierMask)(mask, shape, noise_std)
+    kind = inverse.RealFourierMask if shape[-1] == 1 else inverse.FourierMask
+    return kind(mask=mask, shape=shape, noise_std=noise_std)
 
 
 def phase_retrieval(key: PRNGKey, shape: Shape, noise_std: float, oversampling: float = 2.0):
     """Return magnitudes of the Fourier transform."""
-    return inverse.PhaseRetrieval(shape, oversampling, noise_std=noise_std)
+    return inverse.PhaseRetrieval(shape=shape, oversampling=oversampling, noise_std=noise_std)
 
 
 def high_dynamic_range(key: PRNGKey, shape: Shape, noise_std: float, gain: float = 2.0):
     """Return an overexposed image."""
-    return inverse.HighDynamicRange(shape, gain, noise_std=noise_std)
+    return inverse.HighDynamicRange(shape=shape, gain=gain, noise_std=noise_std)
 
 
 def jpeg(key: PRNGKey, shape: Shape, noise_std: float, quality: int = 10):
     """Return what compression leaves."""
-    return inverse.JPEG(shape, quality, noise_std=noise_std)
+    return inverse.JPEG(shape=shape, quality=quality, noise_std=noise_std)
 
 
 TASKS = {
@@ -183,8 +184,9 @@ def _kind(operator: inverse.AbstractOperator) -> type:
 
 def with_singular_vectors(operator: inverse.AbstractOperator) -> inverse.AbstractOperator:
     """Return a linear operator as a spectral one, any other as it is. May take seconds."""
-    linear, spectral = (isinstance(operator, c) for c in (inverse.AbstractLinear, inverse.AbstractSpectral))
-    return inverse.decompose(operator) if linear and not spectral else operator
+    if isinstance(operator, inverse.AbstractLinear) and not isinstance(operator, inverse.AbstractSpectral):
+        return inverse.decompose(operator)
+    return operator
 
 
 def _options(function: Callable) -> list[str]:

@@ -124,7 +124,8 @@ def _network(flags: SimpleNamespace) -> UNet:
     fourier = choose("time_embedding_type", flags.time_embedding_type, embeddings) == "log_fourier"
     conditionings = {"default": "shift", "scale_shift": "scale_shift"}
     pyramids = dict(progressive_input="input_skip", progressive_output="output_skip", resample_filter=(1, 3, 3, 1))
-    kinds = dict(skip_scale=2**-0.5, **pyramids) if skip else dict(skip_scale=1.0, up_attention="block")
+    plain = dict(skip_scale=1.0, up_attention="block")
+    kinds: dict[str, Any] = dict(skip_scale=2**-0.5, **pyramids) if skip else plain
     return UNet(
         channels=widths[0],
         multipliers=tuple(width // widths[0] for width in widths),

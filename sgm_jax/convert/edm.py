@@ -92,11 +92,11 @@ def _preconditioner(flags: SimpleNamespace) -> tuple[AbstractSDE, AbstractPredic
         ends |= {"t_max": float(flags.sigma_max)} if np.isfinite(flags.sigma_max) else {}
         return EDM(**ends), EDMPreconditioned(flags.sigma_data)
     if flags.precond == "VPPrecond":
-        sde = VP(flags.beta_min, flags.beta_min + flags.beta_d, t_min=flags.epsilon_t)
+        sde = VP(beta_min=flags.beta_min, beta_max=flags.beta_min + flags.beta_d, t_min=flags.epsilon_t)
         return sde, Labelled(Noise(), ScaledTime(flags.M - 1.0))
     if flags.precond == "VEPrecond":
         return VE(float(flags.sigma_min), float(flags.sigma_max)), Labelled(ScaledScore(), LogLevel(unit=2.0))
-    sde = Cosine(flags.C_2, t_min=1 / flags.M, t_max=1 - 1 / flags.M)
+    sde = Cosine(offset=flags.C_2, t_min=1 / flags.M, t_max=1 - 1 / flags.M)
     return sde, Labelled(Noise(), NearestStep(tuple(iddpm_levels(flags.M, flags.C_1, flags.C_2).tolist())))
 
 

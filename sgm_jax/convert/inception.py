@@ -92,9 +92,8 @@ def from_state_dict(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
 def save(weights: InceptionWeights, path: pathlib.Path) -> None:
     """Write the parameters as safetensors."""
     partial = path.with_suffix(".partial")
-    safetensors.numpy.save_file(
-        flatten_dict(weights.params, sep="/"), partial, metadata={"kind": KIND, "name": weights.name}
-    )
+    tensors: dict[str, Any] = flatten_dict(weights.params, sep="/")
+    safetensors.numpy.save_file(tensors, partial, metadata={"kind": KIND, "name": weights.name})
     partial.rename(path)
 
 

@@ -157,7 +157,8 @@ def _flags(
 
 def _shape(format: str, flags: Mapping[str, Any]) -> tuple[int, int, int]:
     """Return height, width and channels of the images."""
-    flat, (_, size, channels) = flatten_dict(dict(flags), sep="."), FORMATS[format]
+    flat: dict[str, Any] = flatten_dict(dict(flags), sep=".")
+    _, size, channels = FORMATS[format]
     height, width = np.broadcast_to(flat[size], 2).tolist()
     return height, width, flat.get(channels, 3)
 

@@ -102,7 +102,8 @@ class StateDict:
             ValueError: if tensors are missing, left over or of a wrong shape, naming them.
         """
         shapes = jax.eval_shape(lambda *args: network.init(jax.random.key(0), *args, **options), *example)["params"]
-        wanted, given = flatten_dict(shapes, sep="/"), flatten_dict(params, sep="/")
+        wanted: dict[str, Any] = flatten_dict(shapes, sep="/")
+        given: dict[str, Any] = flatten_dict(params, sep="/")
         surplus = [name for name in self._tensors if name not in self._taken and not self._ignore(name)]
         missing = [*self._missing, *(f"{path} (of the network)" for path in wanted if path not in given)]
         surplus += [f"{path} (of the network)" for path in given if path not in wanted]

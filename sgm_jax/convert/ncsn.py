@@ -79,6 +79,7 @@ def ncsn(state_dict: Mapping[str, np.ndarray], config: Mapping[str, Any]) -> Pre
     present = {name.partition(".")[0] for name in tensors}
     layout = LAYOUTS[next((stage for stage in LAYOUTS if stage in present), "res1")]
     conditional = any(name.endswith(".embed.weight") for name in tensors)
+    levels_of: dict[str, Any] = dict(norm_levels=len(levels), pool="average") if conditional else dict(sigmas=levels)
     network = RefineNet(
         channels=model["ngf"],
         multipliers=layout.multipliers,
@@ -86,7 +87,7 @@ def ncsn(state_dict: Mapping[str, np.ndarray], config: Mapping[str, Any]) -> Pre
         # The reference centres images itself, unless they have been moved out of [0, 1] before.
         data_range=(-1.0, 1.0) if data["logit_transform"] or data["rescaled"] else (0.0, 1.0),
         activation=choose("model.nonlinearity", model["nonlinearity"].lower(), ACTIVATIONS),
-        **(dict(norm_levels=len(levels), pool="average") if conditional else dict(sigmas=levels)),
+        **levels_of,
     )
     state = StateDict(tensors)
     example = jax.ShapeDtypeStruct((1,), jnp.int32), jax.ShapeDtypeStruct((1, 8, 8, data["channels"]), jnp.float32)

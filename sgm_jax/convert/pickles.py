@@ -10,7 +10,7 @@ import io
 import pickletools
 import struct
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import IO, Any, cast
 
 import jax.numpy as jnp
 import numpy as np
@@ -55,7 +55,8 @@ def tensor(storage: np.ndarray, offset: int, size: tuple, stride: tuple, *_: Any
 
 
 def _scalar(dtype: np.dtype, data: bytes | str) -> np.generic:
-    return np.frombuffer(data, dtype, 1)[0]
+    # Python 2 wrote bytes as strings.
+    return np.frombuffer(data if isinstance(data, bytes) else data.encode("latin1"), dtype, 1)[0]
 
 
 def _persistent_object(meta: dict) -> Record:
@@ -122,7 +123,7 @@ def unpickle(
     """
     machine = _Machine(persistent, {**TABLE, **(table or {})})
     try:
-        for opcode, argument, _ in pickletools.genops(stream):
+        for opcode, argument, _ in pickletools.genops(cast(IO[bytes], stream)):
             machine.step(opcode.name, argument)
         return machine.stack.pop()
     except DAMAGED as error:

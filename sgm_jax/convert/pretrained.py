@@ -5,7 +5,7 @@ import functools
 import json
 import os
 import pathlib
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -82,9 +82,9 @@ class Pretrained:
             class_labels: classes [b], or their one-hot vectors [b, k].
             augment_labels: what was done to the images [b, m], for networks trained with it.
         """
-        given = {"label": class_labels, "augment": augment_labels}
-        given = {name: value for name, value in given.items() if value is not None}
-        return self.network.apply({"params": self.params}, labels, x, **given)
+        labelled = {"label": class_labels, "augment": augment_labels}
+        given: dict[str, Any] = {name: value for name, value in labelled.items() if value is not None}
+        return cast(Array, self.network.apply({"params": self.params}, labels, x, **given))
 
     @functools.cached_property
     def score_fn(self) -> NetworkScore:
@@ -113,7 +113,7 @@ class Pretrained:
         if self.shape is None:
             raise ValueError("shape of one example must be known, as in dataclasses.replace(pretrained, shape=...)")
         augment = getattr(self.network, "augment_labels", 0)
-        given = {"augment": jnp.zeros((1, augment))} if augment else {}
+        given: dict[str, Any] = {"augment": jnp.zeros((1, augment))} if augment else {}
 
         def init(x):
             inputs = self.prediction.inputs(self.sde, jnp.full(1, self.sde.t_max), x)

@@ -54,7 +54,7 @@ def _linear(scheduler, steps):
     integral = -np.cumsum(np.log1p(-np.linspace(first, last, steps)))
     low, high = steps * first, steps * last
     t = 2 * integral / (low + np.sqrt(low**2 + 2 * (high - low) * integral))
-    return VP(low, high, t_min=float(t[0]), t_max=float(t[-1])), np.sqrt(np.expm1(integral))
+    return VP(beta_min=low, beta_max=high, t_min=float(t[0]), t_max=float(t[-1])), np.sqrt(np.expm1(integral))
 
 
 def _squared_cosine(scheduler, steps):

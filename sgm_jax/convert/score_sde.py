@@ -115,7 +115,7 @@ def read_flags(config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: if flags are missing, or the name of the network is unknown.
     """
-    flags = OPTIONAL | flatten_dict(dict(config), sep=".")
+    flags: dict[str, Any] = OPTIONAL | flatten_dict(dict(config), sep=".")
     missing = [name for name in REQUIRED if name not in flags]
     if missing:
         raise ValueError(f"config must have all of {', '.join(REQUIRED)}, got one without {', '.join(missing)}")

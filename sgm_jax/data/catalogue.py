@@ -218,7 +218,7 @@ def _encode_with_pillow(encode: Callable[[Any], bytes]) -> Callable[[Any], bytes
 
 def _lsun_examples(extracted_dir: os.PathLike | str, file_path: str) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
-        import lmdb
+        import lmdb  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         message = "LSUN's files are databases of the package lmdb, which is not installed: pip install lmdb"
         raise FileNotFoundError(message) from error

@@ -76,7 +76,7 @@ def huggingface(
         ValueError: if `datasets` is not installed, the folder is not one of its own, or a split or column is missing.
     """
     try:
-        import datasets
+        import datasets  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ValueError(
             "data 'huggingface' need the package datasets, which is not installed: pip install datasets"

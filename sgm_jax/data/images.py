@@ -5,7 +5,7 @@ import dataclasses
 import pathlib
 import zlib
 from collections.abc import Callable
-from typing import Any
+from typing import IO, Any, cast
 
 import numpy as np
 from absl import logging
@@ -46,7 +46,7 @@ class ImageFiles:
     def __getitem__(self, index: int) -> Example:
         name = self.names[index]
         try:
-            with self.place.open(name) as file, Image.open(file) as image:
+            with self.place.open(name) as file, Image.open(cast(IO[bytes], file)) as image:
                 ImageOps.exif_transpose(image, in_place=True)
                 image = image if self.mode is None else image.convert(self.mode)
                 x = np.asarray(image if self.crop is None else self.crop(image))
@@ -135,18 +135,18 @@ def _read(images, crop, size, channels, test_fraction, labels, corrupt) -> Datas
     classes, num_classes = tables.from_sub_folders(names) if labels is None else tables.from_csv(labels, names)
     with concurrent.futures.ThreadPoolExecutor() as pool:
         facts = list(pool.map(lambda name: _inspect(images, name), names))
-    kept = [number for number, fact in enumerate(facts) if not isinstance(fact, BrokenExample)]
+    whole = {number: fact for number, fact in enumerate(facts) if not isinstance(fact, BrokenExample)}
     broken = [fact for fact in facts if isinstance(fact, BrokenExample)]
     if broken and corrupt == "fatal":
         raise BrokenExample(f"{broken[0]} ({len(broken)} such); set corrupt to skip, and they are left out")
     for fact in broken:
         logging.warning("left out: %s", fact)
-    if len(kept) < 2:
+    if len(whole) < 2:
         raise ValueError(
-            f"path {str(images.root)!r} must hold at least two images ({', '.join(SUFFIXES)}), got {len(kept)}"
+            f"path {str(images.root)!r} must hold at least two images ({', '.join(SUFFIXES)}), got {len(whole)}"
         )
-    names, facts = [names[number] for number in kept], [facts[number] for number in kept]
-    classes = None if classes is None else classes[kept]
+    names, facts = [names[number] for number in whole], list(whole.values())
+    classes = None if classes is None else classes[list(whole)]
 
     for what, values, cure in (
         ("size", [fact[0] for fact in facts], "set size to crop and resize them all" if size is None else None),
@@ -183,7 +183,7 @@ def _read(images, crop, size, channels, test_fraction, labels, corrupt) -> Datas
 def _inspect(images: Folder | Archive, name: str) -> tuple[tuple[int, int], str] | BrokenExample:
     """Decode an image to see that it is whole; return its (width, height) and colour mode, or what is wrong."""
     try:
-        with images.open(name) as file, Image.open(file) as image:
+        with images.open(name) as file, Image.open(cast(IO[bytes], file)) as image:
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
             return image.size, {"1": "L", "P": "RGB"}.get(image.mode, image.mode)

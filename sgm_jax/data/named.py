@@ -89,6 +89,7 @@ def faces(name: str) -> Callable[..., Any]:
         """Read photographs from a folder or zip archive, resized by averages as the published records are."""
         place = data_directory(data_dir)
         prepared = folder(path, size, 3, 0.0, None, filter, corrupt, data_dir=str(place))
+        assert isinstance(prepared, Prepared)  # as it is in a data_dir
         return dataclasses.replace(prepared, name=name, folder=prepared.folder.with_name(f"{name}-{size}"))
 
     load.__name__ = name
@@ -105,7 +106,7 @@ def _cropped(
     dataset: str,
     data_dir: str | None,
     size: int,
-    crop: Callable[[Any, int], Any],
+    crop: Callable[..., Any],
     corrupt: str,
     label_key: str | None = None,
     test_split: str = "validation",

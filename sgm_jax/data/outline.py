@@ -34,7 +34,10 @@ def outline(
     """
     if size is None and shape is None and name in SHAPES:
         size, _, channels = SHAPES[name]
-    if size is None and shape is None:
+    if shape is not None:
+        data = absent(tuple(shape), None)
+    elif size is not None:
+        data = absent((size, size, channels or CHANNELS.get(name, 3)), 256)
+    else:
         raise ValueError(f"data.size or data.shape must be given to plan without the data {name!r}, got neither")
-    data = absent((size, size, channels or CHANNELS.get(name, 3)), 256) if shape is None else absent(tuple(shape), None)
     return dataclasses.replace(data, num_classes=num_classes or None, name=name)

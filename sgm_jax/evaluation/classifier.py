@@ -111,7 +111,7 @@ def train_classifier(
     orders = jax.vmap(lambda k: jax.random.permutation(k, len(images))[: per_epoch * batch_size])(epoch_keys)
     orders = orders.reshape(-1, per_epoch, batch_size)
     padded = jnp.pad(jnp.asarray(images), ((0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT), (0, 0)))
-    labels = jnp.asarray(labels)
+    targets = jnp.asarray(labels)
 
     def loss(params, x, y):
         _, logits = network.apply(params, x)
@@ -121,7 +121,7 @@ def train_classifier(
         index = orders[step // per_epoch, step % per_epoch]
         shifts = jax.random.randint(jax.random.fold_in(shift_key, step), (batch_size, 2), 0, 2 * SHIFT + 1)
         crop = lambda image, at: jax.lax.dynamic_slice(image, (at[0], at[1], 0), images.shape[1:])  # noqa: E731
-        return jax.vmap(crop)(padded[index], shifts).astype(jnp.float32) / 255, labels[index]
+        return jax.vmap(crop)(padded[index], shifts).astype(jnp.float32) / 255, targets[index]
 
     # A Python loop, not `lax.scan`: XLA's CPU backend has no fast gradient of a convolution inside a loop.
     @functools.partial(jax.jit, donate_argnums=0)
@@ -139,7 +139,7 @@ def train_classifier(
 @functools.partial(jax.jit, static_argnums=(2, 3))
 def _forward(params, images, classes, features):
     hidden, logits = SmallCNN(classes, features).apply(params, images.astype(jnp.float32) / 255)
-    return hidden, jax.nn.softmax(logits)
+    return hidden, jax.nn.softmax(jnp.asarray(logits))
 
 
 def _check_images(images):

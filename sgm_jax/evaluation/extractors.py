@@ -87,7 +87,7 @@ def inception(
         backbone = {name: value for name, value in params.items() if name != "fc"}
         pool, recorded = InceptionV3().apply({"params": backbone}, x, mutable="intermediates")
         (spatial,) = recorded["intermediates"]["Mixed_6d"]["branch1x1"]["linear"]
-        spatial = spatial[..., :SPATIAL_CHANNELS].reshape(len(x), -1)
+        spatial = jnp.asarray(spatial)[..., :SPATIAL_CHANNELS].reshape(len(x), -1)
         last = params["fc"]
         logits = jnp.dot(pool, last["kernel"], precision="highest") + (last["bias"] if biased else 0)
         return {"pool": pool, "spatial": spatial, "logits": logits}

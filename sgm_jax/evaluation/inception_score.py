@@ -92,4 +92,4 @@ def inception_score(logits: Float[np.ndarray, "n k"], splits: int = 10) -> Incep
         Salimans et al., "Improved Techniques for Training GANs", 2016; Barratt and Sharma, "A Note on the Inception
         Score", 2018.
     """
-    return ScoreSums.empty(*logits.shape, splits).add(logits).score()
+    return ScoreSums.empty(len(logits), logits.shape[1], splits).add(logits).score()

@@ -31,6 +31,7 @@ class Metric(NamedTuple):
 
 
 def _fid(gathered: Gathered, reference: Reference) -> dict[str, float]:
+    assert gathered.pool is not None  # as there are samples
     statistics = Statistics.of(gathered.pool)
     warn_if_few(gathered.done, len(statistics.mean), "samples")
     counts, distances = gathered.distances.T
@@ -46,15 +47,18 @@ def _fid(gathered: Gathered, reference: Reference) -> dict[str, float]:
 def _sfid(gathered: Gathered, reference: Reference) -> dict[str, float]:
     if reference.spatial is None:
         raise ValueError("metric 'sfid' needs statistics with mu_s and sigma_s, got none")
+    assert gathered.spatial is not None  # as the metric asks for it
     return {"sfid": gaussian_distance(Statistics.of(gathered.spatial), reference.spatial)}
 
 
 def _inception_score(gathered: Gathered, reference: Reference) -> dict[str, float]:
+    assert gathered.scores is not None  # as the metric asks for them
     score = gathered.scores.score()
     return {f"inception_score{end}": v for end, v in zip(("", "_std", "_standard_error"), score, strict=True)}
 
 
 def _kid(gathered: Gathered, reference: Reference) -> dict[str, float]:
+    assert gathered.features is not None and reference.features is not None  # as the metric keeps them
     size = min(SUBSET, len(gathered.features), len(reference.features))
     distance = kid(gathered.features, reference.features, size=size)
     return {"kid": distance.mean, "kid_standard_error": distance.standard_error}

@@ -129,6 +129,7 @@ def _add(gathered: Gathered, outputs: Mapping[str, np.ndarray], plan: Plan) -> G
     moments = _plus(gathered.pool, pool)
     distances = gathered.distances
     if done in plan.marks:
+        assert plan.reference is not None  # or there were no marks
         distance = gaussian_distance(Statistics.of(moments), plan.reference)
         distances = np.concatenate([distances, [[done, distance]]])
     scores = gathered.scores
@@ -193,4 +194,5 @@ def read(path: pathlib.Path, measured: Mapping[str, Any]) -> Gathered:
 def as_reference(gathered: Gathered, name: str) -> Reference:
     """Return what was gathered of a data set as reference statistics."""
     spatial = None if gathered.spatial is None else Statistics.of(gathered.spatial, name)
+    assert gathered.pool is not None  # as there are images
     return Reference(Statistics.of(gathered.pool, name), spatial, gathered.features)

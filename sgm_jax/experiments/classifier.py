@@ -1,6 +1,7 @@
 """Experiments that train a classifier of noisy data, by the same loop as a score: `config.objective = "classifier"`."""
 
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -45,13 +46,13 @@ class ClassifierExperiment(Experiment):
         network = jax.tree_util.Partial(self.network.apply, {"params": params}, **options)
         return NetworkClassifier(self.sde, self.prediction, network)
 
-    def loss(self, key: PRNGKey, params: PyTree, batch: dict[str, Array]) -> Array:
+    def loss(self, key: PRNGKey, params: PyTree, batch: Mapping[str, Array | np.ndarray]) -> Array:
         """Return the cross-entropy of each example [b], in nats, as in training."""
         dropout_key, *keys = jax.random.split(key, 4)
         classifier_fn = self.classifier_fn(params, deterministic=False, rngs={"dropout": dropout_key})
         return self._loss(keys, classifier_fn, batch, self.augmentation)
 
-    def held_out_loss(self, key: PRNGKey, params: PyTree, batch: dict[str, Array]) -> Array:
+    def held_out_loss(self, key: PRNGKey, params: PyTree, batch: Mapping[str, Array | np.ndarray]) -> Array:
         """Return the cross-entropy of each example [b], in nats, without dropout and augmentation."""
         return self._loss(jax.random.split(key, 3), self.classifier_fn(params), batch, identity)
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -128,10 +128,10 @@ def continuous(taught: bool) -> Callable[..., Form]:
 
 def trajectories(steps: int, distance: str = "pseudo_huber", top: float = 0.25) -> Form:
     """Return the regression on the ends of the teacher's trajectories, see `objectives.trajectory_regression`."""
-    distance = choose("consistency.distance", distance, objectives.DISTANCES)
+    measure = choose("consistency.distance", distance, objectives.DISTANCES)
     if not 0 <= top <= 1:
         raise ValueError(f"consistency.top must be between 0 and 1, got {top}")
-    return Form(functools.partial(objectives.trajectory_regression, distance=distance, top=top), True, whole=True)
+    return Form(functools.partial(objectives.trajectory_regression, distance=measure, top=top), True, whole=True)
 
 
 FORMS = {
@@ -163,7 +163,10 @@ class ConsistencyExperiment(made.MadeExperiment):
     models want, and no score.
     """
 
-    form: Form | None = None
+    @functools.cached_property
+    def form(self) -> Form:
+        """The form of learning that the config names."""
+        return make_form(self.config)
 
     @classmethod
     def check(cls, config: ConfigDict, pretrained: Pretrained | None) -> None:
@@ -186,7 +189,7 @@ class ConsistencyExperiment(made.MadeExperiment):
         super().check(config, pretrained)
 
     def completed(self) -> "ConsistencyExperiment":
-        """Return the experiment with the form of learning that its config names.
+        """Return the experiment as it is.
 
         Raises:
             ValueError: if the network's output is not the data at the smallest noise level.
@@ -199,7 +202,7 @@ class ConsistencyExperiment(made.MadeExperiment):
         elif not isinstance(self.prediction, EDMPreconditioned):
             given = self.config.prediction.name
             raise ValueError(f"objective 'consistency' needs prediction.name 'consistency' or 'edm', got {given!r}")
-        return dataclasses.replace(self, form=make_form(self.config))
+        return self
 
     @property
     def profiles(self) -> tuple[Callable[[Array], Array], ...]:
@@ -211,7 +214,13 @@ class ConsistencyExperiment(made.MadeExperiment):
         return {"step": state.step, "target": None if self.form.rate is None else state.profiles[-1]}
 
     def loss(
-        self, key: PRNGKey, params: PyTree, batch: dict[str, Array], *, step: Array, target: PyTree | None
+        self,
+        key: PRNGKey,
+        params: PyTree,
+        batch: Mapping[str, Array | np.ndarray],
+        *,
+        step: Array,
+        target: PyTree | None,
     ) -> Array:
         """Return the loss of each example [b] as in training, student and target with the same dropout."""
         dropout_key, *keys = jax.random.split(key, 4)
@@ -220,7 +229,7 @@ class ConsistencyExperiment(made.MadeExperiment):
         target = params if target is None else target
         return self._losses(keys, network, (params, target), label, batch, self.augmentation, step)
 
-    def held_out_loss(self, key: PRNGKey, params: PyTree, batch: dict[str, Array | np.ndarray]) -> Array:
+    def held_out_loss(self, key: PRNGKey, params: PyTree, batch: Mapping[str, Array | np.ndarray]) -> Array:
         """Return the loss of each example [b] as at the end of training, without dropout and augmentation."""
         label = self.labels(batch)
         network = functools.partial(self.apply, label=label)

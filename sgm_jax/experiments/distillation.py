@@ -75,6 +75,15 @@ class DistillationExperiment(Experiment):
         """Return the experiment with a teacher.
 
         Raises:
+            ValueError: if it cannot be taught by this one: see `check_teacher`.
+        """
+        self.check_teacher(teacher)
+        return dataclasses.replace(self, teacher=teacher)
+
+    def check_teacher(self, teacher: Teacher) -> None:
+        """Check that a teacher can teach this experiment.
+
+        Raises:
             ValueError: if the noise levels of this SDE are not among the teacher's, or the network is to start from
                 the teacher's parameters and has others.
         """
@@ -89,7 +98,6 @@ class DistillationExperiment(Experiment):
                 flatten_dict(tree, sep="/") for tree in (teacher.params, jax.eval_shape(super().init_params))
             )
             compare(f"distillation.start 'teacher' needs the network of the teacher {given!r}", theirs, ours)
-        return dataclasses.replace(self, teacher=teacher)
 
     def init_params(self) -> PyTree:
         """Return what training starts from: the teacher's parameters, or new ones."""
@@ -111,6 +119,7 @@ class DistillationExperiment(Experiment):
 
     def teacher_score_fn(self, label: Int[Array, " b"] | None = None) -> ScoreFn:
         """Return the teacher's score function under this SDE, guided as `distillation.guidance` says."""
+        assert self.teacher is not None  # as `train_step` checks
         return self.teacher.score_fn(self.sde, label, self.config.distillation.guidance)
 
 

@@ -17,7 +17,9 @@ from sgm_jax import bounds, modes, objectives, sampling
 from sgm_jax import data as datasets
 from sgm_jax.convert import Pretrained
 from sgm_jax.experiment import Experiment
+from sgm_jax.learned_schedule import LearnedVP
 from sgm_jax.meshes import collect, spread
+from sgm_jax.scaling import Scaling
 from sgm_jax.score import NetworkScore
 from sgm_jax.shapes import PRNGKey
 
@@ -31,6 +33,8 @@ class VariationalExperiment(Experiment):
     Losses are bounds on the negative log-likelihood of the raw data, in bits per dimension.
     """
 
+    sde: LearnedVP
+    scaling: Scaling
     coupled: ClassVar[bool] = True
     unused: ClassVar[Mapping[str, str]] = UNUSED
 
@@ -60,12 +64,12 @@ class VariationalExperiment(Experiment):
         arrays = jax.tree_util.tree_map_with_path(lambda path, _: params["schedule"][_name(path)], self._arrays)
         return dataclasses.replace(self, sde=eqx.combine(arrays, self.sde)), params["network"]
 
-    def loss(self, key: PRNGKey, params: PyTree, batch: dict[str, Array]) -> Array:
+    def loss(self, key: PRNGKey, params: PyTree, batch: Mapping[str, Array | np.ndarray]) -> Array:
         """Return the bound of each example [b] as in training, in bits per dimension."""
         experiment, network = self.trained(params)
         return Experiment.loss(experiment, key, network, batch)
 
-    def held_out_loss(self, key: PRNGKey, params: PyTree, batch: dict[str, Array | np.ndarray]) -> Array:
+    def held_out_loss(self, key: PRNGKey, params: PyTree, batch: Mapping[str, Array | np.ndarray]) -> Array:
         """Return the bound of each example [b], without dropout and augmentation, in bits per dimension."""
         experiment, network = self.trained(params)
         return Experiment.held_out_loss(experiment, key, network, batch)

@@ -118,8 +118,8 @@ class MadeExperiment(DistillationExperiment, abc.ABC):
         for first in progress(range(0, count, size), desc="pairs", unit="batch"):
             file, rows = folder / f"{first:08d}.npz", slice(first, first + size)
             if not file.is_file():
-                given = {} if label is None else {"label": label[rows]}
-                arrays = make(keys[rows], None if label is None else jax.numpy.asarray(label[rows]))
+                given: dict[str, Any] = {} if label is None else {"label": label[rows]}
+                arrays: dict[str, Any] = make(keys[rows], None if label is None else jax.numpy.asarray(label[rows]))
                 part = folder / "part.npz"
                 np.savez(part, **arrays, **given)
                 os.replace(part, file)

@@ -7,12 +7,13 @@ that a killed run goes on as if nothing had been, and that every checkpoint tell
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, PyTree
 from ml_collections import ConfigDict
@@ -38,8 +39,8 @@ class ProgressiveExperiment(DistillationExperiment):
     the last student's `sampling.steps`.
     """
 
-    # Of the round: the parameters but for the network's.
-    stage: dict[str, PyTree] | None = None
+    # Of the round: the parameters but for the network's; none outside of training.
+    stage: Mapping[str, PyTree] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def check(cls, config: ConfigDict, pretrained: Pretrained | None) -> None:
@@ -79,8 +80,8 @@ class ProgressiveExperiment(DistillationExperiment):
         """Return over how many steps the learning rate is annealed: those of a round."""
         return config.train.steps // config.distillation.rounds
 
-    def taught_by(self, teacher: Teacher) -> "ProgressiveExperiment":
-        """Return the experiment with a teacher: see `DistillationExperiment.taught_by`.
+    def check_teacher(self, teacher: Teacher) -> None:
+        """Check that a teacher can teach this experiment: see `DistillationExperiment.check_teacher`.
 
         Raises:
             ValueError: besides, if the teacher's SDE or prediction is another.
@@ -89,7 +90,7 @@ class ProgressiveExperiment(DistillationExperiment):
             theirs, ours = getattr(teacher.model, name), getattr(self, name)
             if not eqx.tree_equal(theirs, ours):
                 raise ValueError(f"{name} must be the teacher's {theirs}, got {ours}")
-        return super().taught_by(teacher)
+        super().check_teacher(teacher)
 
     # ------------------------------------------------------------------ rounds
 
@@ -105,7 +106,7 @@ class ProgressiveExperiment(DistillationExperiment):
             params = _begin(state.ema_params["network"], state.step // length)
             return dataclasses.replace(state, params=params, ema_params=params, opt_state=self.optimizer.init(params))
 
-        def train_step(state: TrainState, batch: dict[str, Array], **devices: Any):
+        def train_step(state: TrainState, batch: Mapping[str, Array | np.ndarray], **devices: Any):
             state = jax.lax.cond(state.step % length == 0, begin, lambda state: state, state)
             return step_fn(state, batch, **devices)
 
@@ -118,12 +119,12 @@ class ProgressiveExperiment(DistillationExperiment):
 
     # ------------------------------------------------------------------ losses
 
-    def loss(self, key: PRNGKey, params: PyTree, batch: dict[str, Array]) -> Array:
+    def loss(self, key: PRNGKey, params: PyTree, batch: Mapping[str, Array | np.ndarray]) -> Array:
         """Return the distillation loss of each example [b] as in training."""
         experiment, network = self.trained(params)
         return Experiment.loss(experiment, key, network, batch)
 
-    def held_out_loss(self, key: PRNGKey, params: PyTree, batch: dict[str, Array]) -> Array:
+    def held_out_loss(self, key: PRNGKey, params: PyTree, batch: Mapping[str, Array | np.ndarray]) -> Array:
         """Return the distillation loss of each example [b], without dropout and augmentation."""
         experiment, network = self.trained(params)
         return Experiment.held_out_loss(experiment, key, network, batch)
@@ -163,11 +164,13 @@ class ProgressiveExperiment(DistillationExperiment):
         """The first teacher's noise levels."""
         config = self.config.copy_and_resolve_references()
         config.sampling.steps *= 2**config.distillation.rounds
-        return sampling_levels(config, self.sde)
+        levels = sampling_levels(config, self.sde)
+        assert levels is not None  # as the number of steps is given
+        return levels
 
     def sampler(self) -> dict[str, Any]:
         """Return the options of `sgm_jax.sample` for the student of the round, for the last one unless there is one."""
-        stride = 2**self.config.distillation.rounds if self.stage is None else int(self.stage["stride"])
+        stride = 2**self.config.distillation.rounds if not self.stage else int(self.stage["stride"])
         return super().sampler() | {"schedule": self._levels[::stride]}
 
 

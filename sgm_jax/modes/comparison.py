@@ -78,7 +78,7 @@ def with_sampling(experiment: Experiment, given: str) -> Experiment:
     """
     config = experiment.config.copy_and_resolve_references()
     try:
-        changes = dict.fromkeys(OPTIONS)
+        changes: dict[str, Any] = dict.fromkeys(OPTIONS)
         for item in given.split(","):
             name, equals, value = (part.strip() for part in item.partition("="))
             if not equals:

@@ -118,7 +118,9 @@ def training_time(experiment: Experiment, workdir: pathlib.Path, steps: int) -> 
     config.train.accumulate = 1
     step = jax.jit(dataclasses.replace(experiment, config=config).train_step())
     batch = experiment.batch_shapes(config.train.batch_size)
-    operations = step.lower(jax.eval_shape(experiment.init), batch).cost_analysis()["flops"]
+    costs = step.lower(jax.eval_shape(experiment.init), batch).cost_analysis()
+    assert costs is not None  # before it is compiled, it is the same on all devices
+    operations = costs["flops"]
     rate = jax.device_count() * product_rate(experiment.config.network.get("dtype") or "float32")
     return (
         f"at least {_duration(steps * operations / rate)}: {operations / 1e9:,.3g} GFLOP a step, at the "

@@ -87,6 +87,7 @@ def measure_data(experiment: Experiment, workdir: pathlib.Path, network: evaluat
         lambda kept: streaming.write(path, kept, measured),
         section.save_every,
     )
+    assert gathered.pool is not None  # as there are examples
     statistics.warn_if_few(gathered.done, len(gathered.pool.mean), "examples")
     return streaming.as_reference(gathered, network.name)
 

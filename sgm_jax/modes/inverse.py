@@ -91,12 +91,12 @@ def compare(experiment: Experiment, original: np.ndarray, other: np.ndarray) -> 
     The window of the similarities is narrower than its authors' where images are narrower than that.
     """
     levels = experiment.dataset.levels
-    limits = dict(data_range=float(levels - 1 if levels else experiment.scaling.high - experiment.scaling.low))
+    extent = float(levels - 1 if levels else experiment.scaling.high - experiment.scaling.low)
     pairs = jnp.asarray(original, float), jnp.asarray(other, float)
     weights = evaluation.narrow_weights(min(original.shape[1:3]))
     return {
-        "psnr": np.asarray(jax.vmap(lambda a, b: evaluation.psnr(a, b, **limits))(*pairs)),
-        "ssim": np.asarray(jax.vmap(lambda a, b: evaluation.ssim(a, b, weights=weights, **limits))(*pairs)),
+        "psnr": np.asarray(jax.vmap(lambda a, b: evaluation.psnr(a, b, data_range=extent))(*pairs)),
+        "ssim": np.asarray(jax.vmap(lambda a, b: evaluation.ssim(a, b, data_range=extent, weights=weights))(*pairs)),
     }
 
 

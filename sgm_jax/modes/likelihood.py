@@ -51,6 +51,7 @@ def measure_likelihood(experiment: Experiment, workdir: pathlib.Path, params: An
         # A last, smaller batch is filled up so that the compiled solver serves it too.
         index = np.minimum(np.arange(start, start + size), count - 1)
         log_probability, out = log_likelihood(experiment, params, datasets.gather(source, index), index, draw)
+        assert out.nfe is not None  # as the solver is one whose evaluations are counted
         held = min(size, count - start)
         record = {"log_probability": collect(log_probability)[:held], "evaluations": int(out.nfe)}
         if out.standard_error is not None:

@@ -54,7 +54,9 @@ def profile(experiment: Experiment, workdir: pathlib.Path) -> int:
     with jax.profiler.trace(str(folder)):
         steps(TRACED)
 
-    shares = profiling.shares(folder, hlo.read(compiled.as_text()))
+    text = compiled.as_text()
+    assert text is not None  # as `analyse` read it
+    shares = profiling.shares(folder, hlo.read(text))
     rate = work.flops / seconds
     chip = topology.chip
     result = {

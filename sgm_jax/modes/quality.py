@@ -22,9 +22,10 @@ def train_judge(experiment: Experiment) -> evaluation.Classifier:
             "judging samples by a classifier needs 8-bit images with labels to train it on; without, set "
             "--config.evaluation.features to inception or points"
         )
-    training = training_images(experiment)
+    training, classes = training_images(experiment), experiment.dataset.num_classes
+    assert classes is not None  # as there are labels
     return evaluation.train_classifier(
-        stream(experiment, CLASSIFIER), training["x"], training["label"], classes=experiment.dataset.num_classes
+        stream(experiment, CLASSIFIER), training["x"], training["label"], classes=classes
     )
 
 

@@ -80,7 +80,7 @@ def sample(experiment: Experiment, workdir: pathlib.Path) -> int:
     return 0
 
 
-def beside_data(experiment: Experiment, samples: np.ndarray) -> dict[str, np.ndarray]:
+def beside_data(experiment: Experiment, samples: np.ndarray) -> dict[str, Any]:
     """Return what a page shows of the samples, and as many held-out examples where there are any."""
     shown = samples[:GRID] if is_image(experiment) else samples
     real = {"data": held_out_batch(experiment, len(shown))["x"]} if len(experiment.dataset.test) else {}
@@ -89,7 +89,8 @@ def beside_data(experiment: Experiment, samples: np.ndarray) -> dict[str, np.nda
 
 def save_samples(samples: np.ndarray, label: np.ndarray | None, workdir: pathlib.Path) -> None:
     """Write samples, and the classes they were drawn for where there are any, to the run's folder."""
-    np.savez_compressed(workdir / "samples.npz", x=samples, **({} if label is None else {"label": label}))
+    labels: dict[str, Any] = {} if label is None else {"label": label}
+    np.savez_compressed(workdir / "samples.npz", x=samples, **labels)
     if samples.ndim == 4:
         report.save_png(workdir / "samples.png", report.grid(samples[:GRID]))
     print(f"{len(samples)} samples in {workdir / 'samples.npz'}")

@@ -3,10 +3,8 @@
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Iterator
 
 import jax
-import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
@@ -16,7 +14,7 @@ from sgm_jax.meshes import make_mesh, spread
 from sgm_jax.modes.shared import HELD_OUT, Unsuitable, held_out_batch, stream, write_json
 from sgm_jax.planning import cost, hlo
 from sgm_jax.planning.chips import chip_of
-from sgm_jax.training import Outcome, Watch, exit_code, parallel
+from sgm_jax.training import Batches, Outcome, Watch, exit_code, parallel
 from sgm_jax.training import train as train_loop
 
 
@@ -72,7 +70,7 @@ def watched(watch: Watch) -> Watch:
     return dataclasses.replace(watch, peak_flops=chip.flops / chip.devices, count_flops=count)
 
 
-def training_batches(experiment: Experiment, mesh: Mesh) -> Iterator[dict[str, np.ndarray]]:
+def training_batches(experiment: Experiment, mesh: Mesh) -> Batches:
     """Return this host's part of the training batches; nothing is read yet.
 
     Raises:

@@ -120,8 +120,9 @@ def measure(
 
 def analyse(compiled: jax.stages.Compiled, arguments: dict[str, Number], topology: Topology) -> tuple[Memory, Work]:
     """Return the memory and the work of a compiled program, as `measure`."""
-    stats = compiled.memory_analysis()
+    stats, text = compiled.memory_analysis(), compiled.as_text()
+    assert stats is not None and text is not None  # as XLA gives them for all of its devices
     given, returned = stats.argument_size_in_bytes, stats.output_size_in_bytes - stats.alias_size_in_bytes
     total = given + returned + stats.temp_size_in_bytes + stats.generated_code_size_in_bytes
     memory = Memory(arguments, stats.temp_size_in_bytes, total, topology.memory)
-    return memory, count(compiled.as_text(), topology.chip)
+    return memory, count(text, topology.chip)

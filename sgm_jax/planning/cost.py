@@ -131,13 +131,14 @@ def operations(instruction: Instruction, computation: Computation) -> Number:
     Multiplications with padding, and with the zeros that a dilated input is filled up with, are left out. On GPUs
     they are calls of cuDNN and cuBLAS.
     """
-    result, call = instruction.results and instruction.results[0].shape, instruction.attribute("custom_call_target")
+    result = instruction.results[0].shape if instruction.results else ()
+    call = instruction.attribute("custom_call_target")
     kind = call.strip('"') or instruction.opcode
     if kind != "dot" and kind != "convolution" and not kind.startswith(LIBRARIES):
         return 0
     left, right = (computation[name].results[0].shape for name in instruction.operands[:2])
     if kind.startswith("__cublas"):
-        summed = re.search(r'"lhs_contracting_dimensions":\[([^\]]*)\]', instruction.attributes).group(1)
+        summed = re.findall(r'"lhs_contracting_dimensions":\[([^\]]*)\]', instruction.attributes)[0]
     elif kind == "dot":
         summed = instruction.attribute("lhs_contracting_dims")
     elif kind == "__cudnn$convBackwardInput":

@@ -73,12 +73,12 @@ def shares(trace: pathlib.Path, program: Program) -> list[Share]:
         trace: folder that JAX's profiler wrote.
         program: the program that ran, from which kernels get their kinds; others count as "other".
     """
-    known, seconds, calls = kinds(program), collections.Counter(), collections.Counter()
+    known, seconds, calls = kinds(program), collections.defaultdict(float), collections.Counter()
     for names, duration in events(trace):
         kind = next((known[name] for name in map(plain, names) if name in known), "other")
         seconds[kind] += duration
         calls[kind] += 1
-    return [Share(kind, calls[kind], total) for kind, total in seconds.most_common()]
+    return [Share(kind, calls[kind], total) for kind, total in sorted(seconds.items(), key=lambda item: -item[1])]
 
 
 def events(trace: pathlib.Path) -> Iterator[tuple[list[str], float]]:

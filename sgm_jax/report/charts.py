@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Float, Shaped, UInt8
@@ -136,12 +136,13 @@ def scatter(clouds: Mapping[str, Float[np.ndarray, "n 2"]]) -> bytes:
 def frames_of_points(path: Float[np.ndarray, "frames n 2"]) -> list[UInt8[np.ndarray, "H W 3"]]:
     """Draw each state of a moving cloud of points, in the square that fits the last."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
     frames, side = [], extent(path[-1])
     for points in path:
         axes = _square(side)
         axes.scatter(*points.T, s=2, alpha=0.5, color=FIRST, linewidths=0)
-        canvas = FigureCanvasAgg(axes.figure)
+        canvas = FigureCanvasAgg(cast(Figure, axes.figure))
         canvas.draw()
         frames.append(np.asarray(canvas.buffer_rgba())[..., :3].copy())
     return frames

@@ -56,7 +56,7 @@ class AbstractWrapper(diffrax.AbstractWrappedSolver):
     @property
     def scan_kind(self):
         # diffrax sets this field of Runge-Kutta solvers, and takes a wrapper for what it wraps.
-        return self.solver.scan_kind
+        return self.solver.scan_kind  # pyright: ignore[reportAttributeAccessIssue]
 
     def order(self, terms):
         return self.solver.order(terms)

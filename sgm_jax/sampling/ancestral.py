@@ -51,7 +51,7 @@ class Ancestral(AbstractNoiseSolver):
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
         s0, s1, _ = step_levels(t0, t1, y0, args)
         process, eta = args.process, jnp.asarray(args.process.eta, y0.dtype)
-        gap = (t1 - t0).astype(y0.dtype)
+        gap = jnp.asarray(t1 - t0, y0.dtype)
         shrink = gap / s0**2
         if self.variance == "small":
             spread = s1 * jnp.sqrt(shrink)

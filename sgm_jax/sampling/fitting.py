@@ -73,6 +73,7 @@ def schedule_from_solution(
         saveat=diffrax.SaveAt(t0=True, steps=True, fn=lambda t, y, args: None),
         max_steps=max_steps,
     )
+    assert solution.ts is not None  # as every step is saved
     clock = solution.ts[: solution.stats["num_accepted_steps"] + 1]
     lengths = np.log(-np.diff(np.log(np.asarray(process.level(clock), np.float64))))
     lengths = np.exp(gaussian_filter1d(lengths, smoothing, mode="nearest"))
@@ -157,14 +158,14 @@ def fit_schedule(
         solver = TabulatedMultistep(adams_bashforth(start, order=min(2, steps), memory=steps))
     reference = sample(key, process, shape, schedule=np.array([start[0], bottom]), rtol=rtol, atol=atol).x
     process = ProbabilityFlow(process.sde, process.score_fn)
-    levels, solver, before, after = _fit(key, process, reference, start, bottom, solver, iterations, floor, final)
+    levels, fitted, before, after = _fit(key, process, reference, start, bottom, solver, iterations, floor, final)
     if not (np.isfinite(before) and np.isfinite(after)):
         raise ValueError(
             f"the loss must be finite, got {before} at the start: {type(solver).__name__} cannot take the steps {start}"
         )
     schedule = np.array(levels, np.float64)
     schedule[[0, -1]] = start[[0, -1]]
-    return FittedSampler(schedule, solver, final, float(before), float(after))
+    return FittedSampler(schedule, fitted, final, float(before), float(after))
 
 
 def starting_levels(process: ProbabilityFlow, steps: int, start) -> NDArray:

@@ -113,6 +113,7 @@ class PublishedControl(diffrax.AbstractAdaptiveStepSizeController):
         return t0 + dt0, y0
 
     def adapt_step_size(self, t0, t1, y0, y1_candidate, args, y_error, error_order, controller_state):
+        assert y_error is not None  # as the solver estimates it
         euler = y1_candidate - y_error
         allowed = jnp.maximum(self.atol, self.rtol * jnp.maximum(jnp.abs(euler), jnp.abs(controller_state)))
         scaled = self.norm(y_error / allowed)
@@ -121,6 +122,6 @@ class PublishedControl(diffrax.AbstractAdaptiveStepSizeController):
         keep = scaled <= 1
         factor = self.safety * jnp.maximum(scaled, 1e-3) ** -self.exponent
         start = jnp.where(keep, t1, t0)
-        end = start + (t1 - t0) * factor.astype(t0.dtype)
+        end = start + (t1 - t0) * factor.astype(jnp.result_type(t0))
         state = jnp.where(keep, euler, controller_state)
         return keep, start, end, jnp.array(False), state, diffrax.RESULTS.successful

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sgm_jax.sampling.schedules import level_range
 from sgm_jax.sde import AbstractSDE
-from sgm_jax.shapes import Batch, Level
+from sgm_jax.shapes import Batch
 
 Scalar: TypeAlias = Float[Array, ""]
 Nodes: TypeAlias = Float[Array, " n"]
@@ -171,8 +171,8 @@ def step_weights(
     form: AbstractForm,
     variable: Callable[[Array], Array],
     line: Quadrature,
-    s0: Level,
-    s1: Level,
+    s0: Scalar,
+    s1: Scalar,
     nodes: Nodes,
     valid: Bool[Array, " n"],
 ) -> Nodes:

@@ -72,7 +72,8 @@ def _from_one_to_two(words: UInt32[Array, " n"]) -> Float[Array, " n"]:
 
 
 def _polynomial(coefficients: list[float], x: Float[Array, " n"]) -> Float[Array, " n"]:
-    return functools.reduce(lambda value, c: value * x + c, reversed(coefficients[:-1]), coefficients[-1])
+    highest = jnp.full_like(x, coefficients[-1])
+    return functools.reduce(lambda value, c: value * x + c, reversed(coefficients[:-1]), highest)
 
 
 class Recorded(eqx.Module):

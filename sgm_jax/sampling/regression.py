@@ -96,6 +96,7 @@ class _Flow:
         self.s = np.concatenate([*parts, ends[-1:]])
         solution = sample(key, process, shape, solver=UniPC(3), schedule=self.s, save=len(self.s))
         path, self.end = solution.trajectory, solution.x
+        assert path is not None  # as every state is saved
         self.x = path.xt / expand(process.sde.alpha(process.sde.t(path.s)), path.xt)
         self.slope = (self.x - path.denoised) / expand(path.s, self.x)
 

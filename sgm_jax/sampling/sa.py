@@ -1,5 +1,7 @@
 """SA-Solver: stochastic Adams methods on the denoised estimate, predictor and corrector."""
 
+import functools
+import operator
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
@@ -122,8 +124,8 @@ def _lagrange(nodes: Array, j: int, moments: Sequence[Array]) -> Array:
             polynomial = [
                 (high - nodes[m] * low) / (nodes[j] - nodes[m]) for high, low in zip(raised, same, strict=True)
             ]
-    return sum(c * moment for c, moment in zip(polynomial, moments, strict=False))
+    return functools.reduce(operator.add, (c * moment for c, moment in zip(polynomial, moments, strict=False)))
 
 
 def _combine(weights: Array, estimates: Sequence[Array]) -> Array:
-    return sum(weights[j] * estimates[j] for j in range(weights.shape[0]))
+    return functools.reduce(operator.add, (weights[j] * estimates[j] for j in range(weights.shape[0])))

@@ -15,7 +15,7 @@ from sgm_jax.sampling.restart import Restart
 def evaluations(solver: diffrax.AbstractSolver, steps: Array) -> Array | None:
     """Count the evaluations of the score function from the number of steps."""
     # The wrappers first: diffrax's instance checks look through them.
-    if type(solver) in (PredictorCorrector, Restart):
+    if type(solver) is PredictorCorrector or type(solver) is Restart:
         inner_steps = steps + (solver.extra_steps if type(solver) is Restart else 0)
         # The inner solver is told that the state jumped, so it evaluates its first stage anew each step.
         stages = None if type(solver.solver) is Restart else _stages(solver.solver)
@@ -37,11 +37,15 @@ def _stages(solver: diffrax.AbstractSolver) -> int | None:
     if isinstance(solver, diffrax.AbstractSRK):
         ignored = solver.tableau.ignore_stage_f
         return len(solver.tableau.b_sol) - (0 if ignored is None else int(ignored.sum()))
-    return solver.tableau.num_stages if isinstance(solver, diffrax.AbstractERK) else None
+    if isinstance(solver, diffrax.AbstractERK) and isinstance(solver.tableau, diffrax.ButcherTableau):
+        return solver.tableau.num_stages
+    return None
 
 
 def _is_fsal(solver: diffrax.AbstractSolver) -> bool:
-    return isinstance(solver, diffrax.AbstractERK) and solver.tableau.fsal
+    if isinstance(solver, diffrax.AbstractERK) and isinstance(solver.tableau, diffrax.ButcherTableau):
+        return solver.tableau.fsal
+    return False
 
 
 def predictor(solver: diffrax.AbstractSolver) -> diffrax.AbstractSolver:
@@ -81,6 +85,7 @@ def fit_solver(
         raise ValueError(f"solver must be a diffrax solver, such as DPMSolverPP() or diffrax.Heun(), got {solver!r}")
     adaptive = rtol is not None or atol is not None
     stochastic = isinstance(process, ReverseSDE)
+    canonical = isinstance(process, ProbabilityFlow) and isinstance(process.coordinates, NoiseLevel)
     if adaptive:
         if rtol is None or atol is None or not (rtol > 0 and atol > 0):
             raise ValueError(f"adaptive steps need rtol > 0 and atol > 0, got rtol={rtol}, atol={atol}")
@@ -96,13 +101,13 @@ def fit_solver(
         if stochastic:
             solver = diffrax.Euler()
         else:
-            solver = DPMSolverPP() if isinstance(process.coordinates, NoiseLevel) else diffrax.Heun()
+            solver = DPMSolverPP() if canonical else diffrax.Heun()
     inner = predictor(solver)
-    canonical = isinstance(process, ProbabilityFlow) and isinstance(process.coordinates, NoiseLevel)
     if isinstance(inner, AbstractFlowSolver | Restart) and not canonical:
+        chart = f" in the chart {type(process.coordinates).__name__}" if isinstance(process, ProbabilityFlow) else ""
         raise ValueError(
             f"{type(inner).__name__} integrates a ProbabilityFlow in the chart NoiseLevel, got a "
-            f"{type(process).__name__}{'' if stochastic else f' in the chart {type(process.coordinates).__name__}'}; "
+            f"{type(process).__name__}{chart}; "
             "use diffrax.Euler() or PredictorCorrector() for a ReverseSDE"
         )
     if not stochastic and isinstance(inner, AbstractNoiseSolver | GottaGoFast | diffrax.AbstractSRK):

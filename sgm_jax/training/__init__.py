@@ -1,7 +1,7 @@
 """Training: state, step, loop, checkpoints and metrics."""
 
 from sgm_jax.training.checkpoint import CheckpointFailed, CheckpointMismatch, Checkpoints
-from sgm_jax.training.loop import Outcome, Safeguards, Schedule, TrainingDiverged, exit_code, train
+from sgm_jax.training.loop import Batches, Outcome, Safeguards, Schedule, TrainingDiverged, exit_code, train
 from sgm_jax.training.metrics import MetricsLog, read_metrics
 from sgm_jax.training.parallel import Program, jit_program, make_mesh, pmap_program
 from sgm_jax.training.posthoc import PowerProfile
@@ -10,6 +10,7 @@ from sgm_jax.training.state import TrainState, init_state, make_train_step
 from sgm_jax.training.watching import Watch
 
 __all__ = [
+    "Batches",
     "CheckpointFailed",
     "CheckpointMismatch",
     "Checkpoints",

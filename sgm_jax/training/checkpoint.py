@@ -162,12 +162,12 @@ class Checkpoints(BackgroundFolder):
         """Return which fields differ between a checkpoint's config and the experiment's, where both are known."""
         items = ocp.args.Composite(config=ocp.args.JsonRestore())
         stored = self._unless_damaged(step, lambda step: self._manager.restore(step, args=items)["config"])
-        config = to_json(config or {})
+        given = to_json(config or {})
         fields = [
             f"{section}.{name}={stored[section].get(name)} there and {value} here"
             for section in ("network", "data", "optimizer", "train")
-            if stored and section in stored and section in config
-            for name, value in config[section].items()
+            if stored and section in stored and section in given
+            for name, value in given[section].items()
             if stored[section].get(name) != value
         ]
         return f"; of the configs, {_first(fields)}" if fields else ""

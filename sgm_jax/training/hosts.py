@@ -7,6 +7,7 @@ import pathlib
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import jax
 from jax.experimental import multihost_utils
@@ -51,7 +52,7 @@ def connect(
         raise ValueError(f"--heartbeat_timeout must be at least 1 second, got {heartbeat_timeout}")
     given = {"coordinator": coordinator, "num_processes": num_processes, "process_id": process_id}
     missing = [f"--{name}" for name, value in given.items() if value is None]
-    if not missing:
+    if coordinator is not None and num_processes is not None and process_id is not None:
         if num_processes < 1 or not 0 <= process_id < num_processes:
             raise ValueError(
                 f"--process_id must lie between 0 and --num_processes - 1, got {process_id} of {num_processes}"
@@ -62,7 +63,10 @@ def connect(
         return 1
     else:
         check_gpus(os.environ)
-    limits = {"heartbeat_timeout_seconds": heartbeat_timeout, "shutdown_timeout_seconds": heartbeat_timeout}
+    limits: dict[str, Any] = {
+        "heartbeat_timeout_seconds": heartbeat_timeout,
+        "shutdown_timeout_seconds": heartbeat_timeout,
+    }
     try:
         jax.distributed.initialize(coordinator, num_processes, process_id, **limits)
     except (RuntimeError, ValueError) as error:

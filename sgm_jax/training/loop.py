@@ -4,8 +4,8 @@ import contextlib
 import dataclasses
 import pathlib
 import signal
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -95,10 +95,24 @@ class Outcome:
 SAFEGUARDS, WATCH = Safeguards(), Watch()
 
 
+@runtime_checkable
+class Batches(Protocol):
+    """Endless iterator of this host's part of each batch, with a position that JSON can hold."""
+
+    def __next__(self) -> Any:
+        """Return the next batch, a dict of arrays."""
+
+    def get_state(self) -> Any:
+        """Return the position."""
+
+    def set_state(self, state: Any) -> None:
+        """Go to a position."""
+
+
 def train(
     train_step: Callable,
     make_state: Callable[[], TrainState],
-    data: Iterator,
+    data: Batches,
     schedule: Schedule,
     workdir: pathlib.Path,
     *,
@@ -116,8 +130,7 @@ def train(
     Args:
         train_step: pure step `(state, batch) -> (state, metrics)`.
         make_state: returns the initial state.
-        data: endless iterator of this host's part of each batch (dicts of arrays) with `get_state()` and
-            `set_state(...)`.
+        data: the batches, `dict`s of arrays.
         schedule: lengths and intervals.
         workdir: folder for `metrics.jsonl` and `checkpoints/`.
         evaluate: held-out loss of a state.
@@ -156,8 +169,7 @@ def train(
         stop = stack.enter_context(stop_requests())
         alive = stack.enter_context(watchdog(safeguards.step_timeout))
         trace = stack.enter_context(tracer(watch.trace, workdir / "profile"))
-        look = dict(unit="step", desc="training")
-        bar = stack.enter_context(progress(total=schedule.steps, initial=start, **look))
+        bar = stack.enter_context(progress(total=schedule.steps, initial=start, unit="step", desc="training"))
 
         # -------------------------------------------------------------- steps
         clock, pending, skipped, step_fn, once = Stopwatch(), [], 0, None, {}
@@ -208,7 +220,7 @@ def train(
                 row["peak_memory_gib"], once = peak_memory(), {}
                 if learning_rate is not None:
                     row["learning_rate"] = float(learning_rate(done - 1))
-                if due["eval"] and not stopping:
+                if evaluate is not None and due["eval"] and not stopping:
                     with clock("evaluation"):
                         row["eval_loss"] = float(evaluate(state))
                 if log is not None:
@@ -218,7 +230,7 @@ def train(
 
             # ---------------------------------------------------------- checkpoint
             with clock("checkpoint"):
-                if due["snapshot"]:
+                if snapshots is not None and due["snapshot"]:
                     snapshots.save(done, state.profiles[: len(widths)], widths)
                 if due["checkpoint"]:
                     checkpoints.save(state, to_json(data.get_state()), config or {})

@@ -17,7 +17,7 @@ class MetricsLog:
         self.path = pathlib.Path(path)
         self._writer = None
         if tensorboard is not None:
-            from tensorboardX import SummaryWriter
+            from tensorboardX import SummaryWriter  # pyright: ignore[reportMissingImports]
 
             self._writer = SummaryWriter(str(tensorboard), purge_step=resume_step + 1)
         kept = [row for row in read_metrics(self.path) if row["step"] <= resume_step]

@@ -77,7 +77,9 @@ def _product(time, gamma, other_time, other_gamma):
 
 def combine(weights: Float[np.ndarray, " n"], averages: Sequence[PyTree]) -> Any:
     """Return the weighted sum of stored averages, summed in double precision."""
-    total = lambda *leaves: jnp.asarray(
-        sum(w * np.asarray(leaf, np.float64) for w, leaf in zip(weights, leaves, strict=True)).astype(leaves[0].dtype)
-    )
+
+    def total(*leaves):
+        terms = [w * np.asarray(leaf, np.float64) for w, leaf in zip(weights, leaves, strict=True)]
+        return jnp.asarray(np.asarray(sum(terms), leaves[0].dtype))
+
     return jax.tree.map(total, *averages)

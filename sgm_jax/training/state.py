@@ -1,7 +1,7 @@
 """The training state, and the pure step from one state to the next."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -14,7 +14,7 @@ from sgm_jax.partial_batch import part_key
 from sgm_jax.shapes import PRNGKey
 from sgm_jax.training.averaging import harmonic
 
-Batch = dict[str, Array | np.ndarray]
+Batch = Mapping[str, Array | np.ndarray]
 Loss = Callable[[PRNGKey, PyTree, Batch], Array]
 Metrics = dict[str, Array]
 # (state, batch) -> (state, metrics), as `make_train_step` makes it.

@@ -58,7 +58,7 @@ def watchdog(seconds: float | None):
     if seconds is None:
         yield lambda: None
         return
-    alive = lambda: faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__)
+    alive = lambda: faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__ or sys.stderr)
     alive()
     try:
         yield alive

@@ -47,7 +47,7 @@ class Stopwatch:
     """Seconds by what they were spent on since it was last read."""
 
     def __init__(self):
-        self._start, self._spent = time.perf_counter(), collections.Counter()
+        self._start, self._spent = time.perf_counter(), collections.defaultdict(float)
 
     @contextlib.contextmanager
     def __call__(self, name: str, counts: Callable[[], bool] = lambda: True):
@@ -61,7 +61,7 @@ class Stopwatch:
         """Return the seconds since the last reading, and those of each name; starts anew."""
         now = time.perf_counter()
         seconds, spent = now - self._start, dict(self._spent)
-        self._start, self._spent = now, collections.Counter()
+        self._start, self._spent = now, collections.defaultdict(float)
         return seconds, spent
 
 
@@ -108,7 +108,7 @@ def compile_ahead(step: Callable, watch: Watch, *arguments: Any) -> tuple[Callab
 
 
 @contextlib.contextmanager
-def tracer(span: tuple[int, int] | None, folder: pathlib.Path):
+def tracer(span: tuple[int, ...] | None, folder: pathlib.Path):
     """Trace steps with JAX's profiler.
 
     Args:
