@@ -173,10 +173,8 @@ def _score_sde_pytorch(content: Mapping[str, Any], weights: str) -> Mapping[str,
     if weights == "raw":
         return model
     # The averages stand in a list: those of the parameters that are trained, in the order of the modules.
-    fixed = [
-        name for name, array in model.items() if name.endswith("sigmas") or (name.endswith(".W") and array.ndim == 1)
-    ]
-    trained, averages = [name for name in model if name not in fixed], content["ema"]["shadow_params"]
+    trained = [name for name, array in model.items() if not _is_fixed(name, array)]
+    averages = content["ema"]["shadow_params"]
     if [model[name].shape for name in trained] != [array.shape for array in averages]:
         raise ValueError(f"the {len(averages)} averaged weights do not match the model's {len(trained)} parameters")
     return {**model, **dict(zip(trained, averages, strict=True))}
