@@ -73,7 +73,7 @@ def main(config_file: pathlib.Path, workdir: pathlib.Path) -> int:
         if mode == "prepare":
             return modes.prepare(config)
         modes.check_workdir(workdir)
-        if config.compilation_cache:
+        if config.compilation_cache and jax.config.jax_compilation_cache_dir is None:
             jax.config.update("jax_compilation_cache_dir", str(workdir / "cache"))
         if mode == "convert":
             return stored.convert(source, flags.FLAGS.format, flags.FLAGS.source_config, workdir)

@@ -2,13 +2,11 @@
 
 import os
 
+from processes import HURRIED
+
 # Set before JAX starts: eight devices exist for the sharding tests, and compilers hurry, since tests compile far more
 # than they compute (a quarter of the suite's time).
-os.environ.setdefault(
-    "XLA_FLAGS",
-    "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0 "
-    "--xla_llvm_disable_expensive_passes=true",
-)
+os.environ.setdefault("XLA_FLAGS", f"--xla_force_host_platform_device_count=8 {HURRIED}")
 
 import jax
 import pytest

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).parents[1]
+HURRIED = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"  # compilers, in XLA_FLAGS
 
 
 def free_port() -> int:
@@ -31,7 +32,7 @@ def launched(count, *arguments, devices=1, program=("launch.py",)):
     environment = os.environ | {
         "JAX_PLATFORMS": "cpu",
         "JAX_CPU_COLLECTIVES_IMPLEMENTATION": "gloo",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} {HURRIED}",
     }
     port = free_port()
     processes = [

@@ -14,6 +14,7 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
+from processes import HURRIED
 
 from sgm_jax import command_line, config_files, modes
 from sgm_jax import launch as launcher
@@ -22,12 +23,12 @@ from sgm_jax.progress import progress
 
 ROOT = pathlib.Path(__file__).parents[1]
 SMOKE = "--config=configs/mnist.py:smoke"
+ONE_DEVICE = os.environ | {"XLA_FLAGS": HURRIED}
 
 
 def launch(*arguments, **options):
-    environment = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}
     return subprocess.run(
-        [sys.executable, "launch.py", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, **options
+        [sys.executable, "launch.py", *arguments], cwd=ROOT, env=ONE_DEVICE, capture_output=True, text=True, **options
     )
 
 
@@ -265,8 +266,7 @@ def test_wheel_runs_the_main_job_outside_of_the_repository(tmp_path):
     site, away = tmp_path / "site", tmp_path / "away"
     subprocess.run([*pip, "install", "--no-deps", f"--target={site}", str(wheel)], check=True, capture_output=True)
     away.mkdir()
-    environment = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"} | {"PYTHONPATH": str(site)}
-    options = {"cwd": away, "env": environment, "capture_output": True, "text": True}
+    options = {"cwd": away, "env": ONE_DEVICE | {"PYTHONPATH": str(site)}, "capture_output": True, "text": True}
     listed = subprocess.run([sys.executable, site / "bin/sgm-jax", "--mode=list", "--names"], **options)
     assert {f"--config={name}" for name in config_files.all_files()} <= set(listed.stdout.split())
     train = ["--config=configs/toy.py:smoke", "--mode=train"]
@@ -457,7 +457,7 @@ def test_killed_launcher_goes_on_bit_for_bit(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "launch.py", *options, f"--workdir={tmp_path}/killed"],
         cwd=ROOT,
-        env={key: value for key, value in os.environ.items() if key != "XLA_FLAGS"},
+        env=ONE_DEVICE,
         stderr=subprocess.DEVNULL,
     )
     checkpoints = tmp_path / "killed" / "checkpoints"

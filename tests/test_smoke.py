@@ -21,7 +21,10 @@ ON_ALL_DEVICES = "edm/cifar10_cond_vp"  # the others on one, for which less is c
 @pytest.fixture(scope="module", autouse=True)
 def kept_programs(tmp_path_factory, worker_id):
     folder = tmp_path_factory.getbasetemp() if worker_id == "master" else tmp_path_factory.getbasetemp().parent
-    options = {"jax_compilation_cache_dir": str(folder / "programs"), "jax_persistent_cache_min_compile_time_secs": 0.2}
+    options = {
+        "jax_compilation_cache_dir": jax.config.jax_compilation_cache_dir or str(folder / "programs"),
+        "jax_persistent_cache_min_compile_time_secs": 0.2,
+    }
     before = {name: getattr(jax.config, name) for name in options}
     for name, value in options.items():
         jax.config.update(name, value)
