@@ -126,6 +126,23 @@ def test_two_hosts_draw_and_measure_what_one_does_and_the_first_alone_writes(tmp
     assert records[0][:2] == records[1][:2] and len(records[0]) == len(records[1]) == 4
 
 
+# The launcher, whose second process has no folder for temporary files.
+BROKEN = """
+import sys, tempfile
+tempfile.tempdir = "/nowhere" if "--process_id=1" in sys.argv else None
+from sgm_jax import launch
+launch.start()
+"""
+
+
+@pytest.mark.slow
+def test_an_error_at_one_host_ends_both(tmp_path):
+    command = ("--config=configs/toy.py:smoke", f"--workdir={tmp_path}", "--mode=sample", "--heartbeat_timeout=10")
+    with launched(2, *command, program=("-c", BROKEN)) as processes:
+        codes, written = finish(processes, timeout=120)
+    assert all(codes) and "/nowhere" in written[1]
+
+
 @pytest.mark.slow
 def test_notice_of_preemption_at_one_host_saves_and_ends_both_after_the_same_step(tmp_path):
     endless = {"train.steps": 10**6, "train.checkpoint_every": 10**5}
