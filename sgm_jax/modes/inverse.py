@@ -43,7 +43,7 @@ def restore(experiment: Experiment, params: Any) -> dict[str, Any]:
     solved = jax.tree.map(collect, inverse.solve(keys, experiment.sde, score_fn, known, y, **options))
     seconds = time.perf_counter() - start
     per_unit = scaling.levels / (scaling.high - scaling.low) if scaling.levels else 1.0
-    to_raw = lambda x: np.asarray(scaling.to_raw(x))
+    to_raw = lambda x: np.asarray(scaling.to_raw(jnp.asarray(x)))
     result = {
         "original": original,
         "measured": to_raw(jax.vmap(lambda y: shown(operator, y, scaling.low))(y)),
