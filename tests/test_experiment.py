@@ -9,6 +9,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs.mnist import get_config
+from sgm_jax.convert.shipped import pretrained
 from sgm_jax.experiment import Experiment
 
 
@@ -62,3 +63,11 @@ def test_flips_take_no_probability():
     config.data.name, config.train.augmentation, config.train.augment_probability = "digits", "flip", 0.5
     with pytest.raises(ValueError, match="options of train.augmentation 'flip'"):
         Experiment.from_config(config)
+
+
+def test_a_network_of_unknown_shape_is_refused():
+    unknown = dataclasses.replace(pretrained("mnist"), shape=None)
+    config = get_config("smoke")
+    config.data.name = "none"
+    with pytest.raises(ValueError, match="pretrained.shape must be known"):
+        Experiment.from_config(config, unknown)

@@ -77,6 +77,12 @@ def test_msgpack_and_safetensors_come_back(tmp_path):
     np.testing.assert_array_equal(archive.content["b"], arrays["b"])
 
 
+def test_numbers_that_python_2_wrote_as_strings_are_read():
+    number = b"U\x08" + np.float64(-1.5e300).tobytes()
+    dtype = b"cnumpy\ndtype\nU\x02f8K\x00K\x01\x87R"
+    assert unpickle(io.BytesIO(b"\x80\x02cnumpy.core.multiarray\nscalar\n" + dtype + number + b"\x86R.")) == -1.5e300
+
+
 def test_bfloat16_is_read(tmp_path):
     values = jnp.array([1.0, -2.5, 3.25], jnp.bfloat16)
     header = b'{"x":{"dtype":"BF16","shape":[3],"data_offsets":[0,6]}}'
