@@ -1,6 +1,7 @@
 """The launcher: `sgm-jax`, `python -m sgm_jax.launch`, or `python launch.py` in the repository."""
 
 import functools
+import os
 import pathlib
 import signal
 import sys
@@ -73,7 +74,7 @@ def main(config_file: pathlib.Path, workdir: pathlib.Path) -> int:
         if mode == "prepare":
             return modes.prepare(config)
         modes.check_workdir(workdir)
-        if config.compilation_cache and jax.config.jax_compilation_cache_dir is None:
+        if config.compilation_cache and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
             jax.config.update("jax_compilation_cache_dir", str(workdir / "cache"))
         if mode == "convert":
             return stored.convert(source, flags.FLAGS.format, flags.FLAGS.source_config, workdir)

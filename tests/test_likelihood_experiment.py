@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from configs.toy import get_config
 from sgm_jax import modes, stored
 from sgm_jax.convert import Pretrained
+from sgm_jax.convert.shipped import pretrained
 from sgm_jax.experiments.likelihood import MaximumLikelihoodExperiment, VariationalExperiment, measure_bound
 from sgm_jax.run import OBJECTIVES
 from sgm_jax.training import Checkpoints
@@ -93,3 +94,5 @@ def test_fixed_schedules_are_refused():
     config = get_config("smoke")
     with pytest.raises(ValueError, match="needs sde.name 'learned_vp', got 'edm'"):
         VariationalExperiment.from_config(config)
+    with pytest.raises(ValueError, match="a network whose sde is a LearnedVP, got a EDM"):
+        VariationalExperiment.from_config(toy(), pretrained("mnist"))

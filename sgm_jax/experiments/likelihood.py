@@ -43,12 +43,17 @@ class VariationalExperiment(Experiment):
         """Check SDE and data.
 
         Raises:
-            ValueError: if the SDE is not one that is learned or the data's bins are not of one width.
+            ValueError: if the SDE is not one that is learned or the data's bins are not of one width, here or of the
+                stored network.
         """
         if pretrained is None and config.sde.name != "learned_vp":
             raise ValueError(f"objective 'vdm' needs sde.name 'learned_vp', got {config.sde.name!r}")
         if config.data.transform != "affine":
             raise ValueError(f"objective 'vdm' needs data.transform 'affine', got {config.data.transform!r}")
+        for part, kind in (("sde", LearnedVP), ("scaling", Scaling)):
+            if pretrained is not None and not isinstance(getattr(pretrained, part), kind):
+                given = type(getattr(pretrained, part)).__name__
+                raise ValueError(f"objective 'vdm' needs a network whose {part} is a {kind.__name__}, got a {given}")
 
     def init_params(self) -> PyTree:
         """Return the network's parameters and the schedule's, as they are at first."""
