@@ -1,7 +1,7 @@
 """Distances between point clouds in few dimensions, where no feature network is needed."""
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 from scipy.optimize import linear_sum_assignment
 
 from sgm_jax.evaluation.kernels import squared_distances
@@ -23,7 +23,12 @@ def wasserstein(a: Points, b: Float[np.ndarray, "m d"], order: int = 2) -> float
 
 
 def sliced_wasserstein(
-    a: Points, b: Float[np.ndarray, "m d"], *, slices: int = 500, order: int = 2, seed: int = 0
+    a: Float[Array | np.ndarray, "n d"],
+    b: Float[Array | np.ndarray, "m d"],
+    *,
+    slices: int = 500,
+    order: int = 2,
+    seed: int = 0,
 ) -> float:
     """Return the sliced Wasserstein distance: that of projections onto random directions, averaged as powers.
 
@@ -33,6 +38,7 @@ def sliced_wasserstein(
     References:
         Bonneel et al., "Sliced and Radon Wasserstein Barycenters of Measures", 2015.
     """
+    a, b = np.asarray(a), np.asarray(b)
     _check_sizes(a, b)
     directions = np.random.default_rng(seed).standard_normal((slices, a.shape[1]))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
