@@ -3,7 +3,8 @@
 The mesh has three axes: `data` and `fsdp` split batches, `fsdp` and `model` what `sgm_jax.training.parallel` says.
 """
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
@@ -47,6 +48,11 @@ def make_mesh(
     return jax.make_mesh((remaining, fsdp, model), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
 
 
+def rows(mesh: Mesh) -> int:
+    """Return how many parts a mesh splits a batch into."""
+    return mesh.shape["data"] * mesh.shape["fsdp"]
+
+
 def batch_sharding(mesh: Mesh, steps: int = 1) -> NamedSharding:
     """Return the sharding of a batch [b, ...], or of `steps` > 1 of them, stacked [steps, b, ...]."""
     return NamedSharding(mesh, PartitionSpec(ROWS) if steps == 1 else PartitionSpec(None, ROWS))
@@ -65,16 +71,18 @@ def spread(tree: PyTree, mesh: Mesh | None = None) -> PyTree:
         mesh: the devices; those of all hosts unless given, or of one host alone its first where they do not divide the
             arrays.
     """
-    divided = lambda rows: all(len(leaf) % rows == 0 for leaf in jax.tree.leaves(tree))
+    divided = lambda parts: all(len(leaf) % parts == 0 for leaf in jax.tree.leaves(tree))
     if mesh is None:
         alone = jax.process_count() == 1 and not divided(jax.device_count())
         mesh = make_mesh(devices=jax.devices()[:1] if alone else None)
-    rows = mesh.shape["data"] * mesh.shape["fsdp"]
-    sharding = batch_sharding(mesh) if divided(rows) else replicated(mesh)
-    if jax.process_count() == 1:
-        return jax.device_put(tree, sharding)
-    # Across hosts PRNG keys cannot be put anywhere, only computed.
-    return jax.jit(lambda tree: tree, out_shardings=sharding)(tree)
+    sharding = batch_sharding(mesh) if divided(rows(mesh)) else replicated(mesh)
+    return jax.device_put(tree, sharding) if jax.process_count() == 1 else _placed(sharding)(tree)
+
+
+@functools.cache
+def _placed(sharding: NamedSharding) -> Callable[[PyTree], PyTree]:
+    """Return the program that puts arrays: across hosts PRNG keys cannot be put anywhere, only computed."""
+    return jax.jit(lambda tree: tree, out_shardings=sharding)
 
 
 def collect(x: Array) -> np.ndarray:

@@ -1,10 +1,11 @@
 """Your own images: a folder or a zip archive. Everything is checked before anything starts."""
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import pathlib
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import IO, Any, cast
 
 import numpy as np
@@ -20,6 +21,14 @@ from sgm_jax.naming import choose
 
 CHANNELS = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I")
+
+
+@contextlib.contextmanager
+def upright(place: Folder | Archive, name: str) -> Iterator[Image.Image]:
+    """Open an image, the way up that the camera noted beside it."""
+    with place.open(name) as file, Image.open(cast(IO[bytes], file)) as image:
+        ImageOps.exif_transpose(image, in_place=True)
+        yield image
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,8 +55,7 @@ class ImageFiles:
     def __getitem__(self, index: int) -> Example:
         name = self.names[index]
         try:
-            with self.place.open(name) as file, Image.open(cast(IO[bytes], file)) as image:
-                ImageOps.exif_transpose(image, in_place=True)
+            with upright(self.place, name) as image:
                 image = image if self.mode is None else image.convert(self.mode)
                 x = np.asarray(image if self.crop is None else self.crop(image))
         except BROKEN as error:
@@ -183,9 +191,8 @@ def _read(images, crop, size, channels, test_fraction, labels, corrupt) -> Datas
 def _inspect(images: Folder | Archive, name: str) -> tuple[tuple[int, int], str] | BrokenExample:
     """Decode an image to see that it is whole; return its (width, height) and colour mode, or what is wrong."""
     try:
-        with images.open(name) as file, Image.open(cast(IO[bytes], file)) as image:
+        with upright(images, name) as image:
             image.load()
-            ImageOps.exif_transpose(image, in_place=True)
             return image.size, {"1": "L", "P": "RGB"}.get(image.mode, image.mode)
     except BROKEN as error:
         return BrokenExample(f"image {str(images.root / name)!r} is broken: {error}")

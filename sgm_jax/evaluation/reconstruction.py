@@ -35,8 +35,10 @@ def gaussian_weights(std: float = 1.5, truncate: float = 3.5) -> Float[np.ndarra
 
 def narrow_weights(pixels: int) -> Float[np.ndarray, " k"]:
     """Return `gaussian_weights()`, cut to the widest odd window that images `pixels` wide hold."""
-    std, widest = 1.5, 5
-    return gaussian_weights(std, min(widest, (pixels - 1) // 2) / std)
+    weights = gaussian_weights()
+    cut = max(0, (len(weights) - pixels + 1) // 2)
+    kept = weights[cut : len(weights) - cut]
+    return kept / kept.sum()
 
 
 def ssim(

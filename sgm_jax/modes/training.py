@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from sgm_jax import data as datasets
 from sgm_jax.experiment import Experiment
-from sgm_jax.meshes import make_mesh, spread
+from sgm_jax.meshes import make_mesh, rows, spread
 from sgm_jax.modes.shared import HELD_OUT, Unsuitable, held_out_batch, stream, write_json
 from sgm_jax.planning import cost, hlo
 from sgm_jax.planning.chips import chip_of
@@ -99,7 +99,7 @@ def training_mesh(config: ConfigDict) -> Mesh:
     section, train = config.parallel, config.train
     try:
         mesh = make_mesh(section.data, section.fsdp, section.model)
-        parallel.check_batch(train.batch_size, train.accumulate, mesh.shape["data"] * mesh.shape["fsdp"])
+        parallel.check_batch(train.batch_size, train.accumulate, rows(mesh))
     except ValueError as error:
         raise Unsuitable(str(error)) from error
     return mesh

@@ -9,7 +9,7 @@ from jaxtyping import PyTree
 
 from sgm_jax import sampling
 from sgm_jax.experiment import Experiment
-from sgm_jax.meshes import batch_sharding, make_mesh
+from sgm_jax.meshes import batch_sharding, make_mesh, rows
 from sgm_jax.planning.hlo import Number
 from sgm_jax.planning.topology import Topology
 from sgm_jax.shapes import per_example_keys
@@ -78,11 +78,6 @@ def sampler(experiment: Experiment, topology: Topology) -> Lowered:
     split, along = parallel.state_sharding(mesh, params), batch_sharding(mesh)
     jitted = jax.jit(draw, in_shardings=(split, along, along), out_shardings=along)
     return Lowered(jitted.lower(params, keys, label), {"parameters": bytes_of(params, split)}, count)
-
-
-def rows(mesh: jax.sharding.Mesh) -> int:
-    """Return how many parts a mesh splits a batch into."""
-    return mesh.shape["data"] * mesh.shape["fsdp"]
 
 
 def bytes_of(shapes: PyTree, shardings: PyTree) -> Number:
