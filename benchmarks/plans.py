@@ -10,8 +10,8 @@ up to 16 GiB.
 
 import argparse
 import json
+import os
 import pathlib
-import resource
 import subprocess
 import sys
 import tempfile
@@ -40,11 +40,14 @@ def make(name: str, topology: str) -> dict:
     with tempfile.TemporaryDirectory() as workdir:
         command = [sys.executable, "launch.py", f"--config=configs/{config}", "--mode=plan", f"--topology={topology}"]
         options = [batch, "--sampler=false", *overrides, f"--workdir={workdir}"]
-        subprocess.run([*command, *options], cwd=ROOT, check=True)
+        process = subprocess.Popen([*command, *options], cwd=ROOT)
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            raise subprocess.CalledProcessError(process.returncode, process.args)
         result = json.loads((pathlib.Path(workdir) / "plan.json").read_text())
-    # The largest of all the processes waited for so far, in KiB.
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
-    return {"experiment": name, "seconds": time.perf_counter() - start, "peak_gib": peak, "plan": result}
+    seconds, peak = time.perf_counter() - start, used.ru_maxrss / 2**20  # GiB from KiB
+    return {"experiment": name, "seconds": seconds, "peak_gib": peak, "plan": result}
 
 
 def row(result: dict) -> str:

@@ -136,7 +136,8 @@ def compile_times() -> None:
         if name in ("score_sde_ancestral", "kvaerno5"):
             continue  # the one is of VP and VE alone, the other of adaptive steps
         solver = make_solver(section | {"solver": name}, SDE, sgm.karras(SDE, 20))
-        process = sgm.ReverseSDE if isinstance(solver, diffrax.AbstractItoSolver) else sgm.ProbabilityFlow
+        noisy = isinstance(solver, diffrax.AbstractItoSolver | diffrax.AbstractSRK)
+        process = sgm.ReverseSDE if noisy else sgm.ProbabilityFlow
         process = sgm.ReverseSDE if name in ("predictor_corrector", "gotta_go_fast") else process
         spent = []
         for seed in range(2):

@@ -315,6 +315,8 @@ def main() -> None:
             fitted(d)
         if "stochastic" in arguments.parts:
             stochastic(d, peers)
+        # Compiled programs take memory maps, of which Linux allows a process 65,530.
+        jax.clear_caches()
 
 
 if __name__ == "__main__":

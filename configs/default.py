@@ -158,6 +158,7 @@ def get_config() -> ConfigDict:
     config.consistency.top = placeholder(float)  # of trajectories, the share of examples at their first states
     config.consistency.data_scale = placeholder(float)  # of the continuous ones, the data's standard deviation
     config.consistency.warmup = placeholder(int)  # and the steps within which their tangent grows to all it is
+    config.consistency.adaptive = placeholder(bool)  # and whether a weighting of noise levels is trained beside
 
     config.parallel = ConfigDict()
     config.parallel.mode = "jit"  # jit (over a mesh), pmap (replicated)

@@ -5,6 +5,8 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
 
 def unknown(what: str, value: Any, allowed: Iterable[str]) -> ValueError:
     """Return the error for a name that is not among `allowed`, offering the nearest one."""
@@ -45,6 +47,11 @@ def construct(what: str, constructor: Callable, options: Mapping[str, Any]) -> A
     """Call `constructor` with those options that are set (not None).
 
     Raises:
-        ValueError: if an option is set that the constructor does not take.
+        ValueError: if an option is set that the constructor does not take, or one that it needs is not.
     """
-    return constructor(**set_options(what, constructor, options))
+    given = set_options(what, constructor, options)
+    named = [p for p in inspect.signature(constructor).parameters.values() if p.kind in NAMED]
+    missing = [p.name for p in named if p.default is p.empty and p.name not in given]
+    if missing:
+        raise ValueError(f"{what} needs {' and '.join(missing)}, got None")
+    return constructor(**given)

@@ -102,10 +102,25 @@ def test_training_without_the_teacher_at_hand_is_refused(config):
         ConsistencyExperiment.from_config(config).train_step()
 
 
+def test_an_adaptive_weighting_is_trained_beside_the_network(config, teacher):
+    config.consistency.name, config.consistency.warmup = "continuous_distillation", 0
+    config.consistency.adaptive = True
+    experiment = teachers.attach(ConsistencyExperiment.from_config(config))
+    start = experiment.init()
+    jax.tree.map(np.testing.assert_array_equal, start.params["network"], teacher[2])
+    state, _ = jax.jit(experiment.train_step())(start, {"x": experiment.dataset.train.x[:64]})
+    assert np.abs(state.params["weighting"]).max() > 0
+    same, network = experiment.trained(state.params)
+    assert same is experiment and network is state.params["network"]
+    config.consistency.name, config.consistency.warmup = "distillation", None
+    with pytest.raises(ValueError, match="options of consistency 'distillation' .* got 'adaptive'"):
+        ConsistencyExperiment.from_config(config)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["distillation", "continuous_distillation"])
-def test_the_launcher_trains_and_samples(config, name, tmp_path):
-    config.consistency.name = name
+@pytest.mark.parametrize(("name", "adaptive"), [("distillation", None), ("continuous_distillation", True)])
+def test_the_launcher_trains_and_samples(config, name, adaptive, tmp_path):
+    config.consistency.name, config.consistency.adaptive = name, adaptive
     experiment = teachers.attach(ConsistencyExperiment.from_config(config))
     assert modes.train(experiment, tmp_path) == 0
     assert np.isfinite(read_metrics(tmp_path / "metrics.jsonl")[-1]["eval_loss"])

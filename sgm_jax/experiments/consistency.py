@@ -33,12 +33,14 @@ class Form(NamedTuple):
         rate: `step -> decay` of the moving average that is the target, None for the student's own parameters.
         whole: whether `losses` is instead `(key, sde, student, x0, states, levels) -> losses` [b], of whole
             trajectories of the teacher.
+        adaptive: whether `losses` takes a `log_weight` too, whose weights are trained.
     """
 
     losses: Callable
     taught: bool
     rate: Callable[[Array], Array] | None = None
     whole: bool = False
+    adaptive: bool = False
 
 
 TARGETS = {
@@ -113,15 +115,15 @@ def training(
 def continuous(taught: bool) -> Callable[..., Form]:
     """Return the maker of continuous-time distillation, or of training, which has no teacher."""
 
-    def make(steps: int, data_scale: float = 0.5, warmup: int = 10_000) -> Form:
-        def losses(key, sde, student, target, score_fn, x0, *, times, step):
+    def make(steps: int, data_scale: float = 0.5, warmup: int = 10_000, adaptive: bool = False) -> Form:
+        def losses(key, sde, student, target, score_fn, x0, *, times, step, log_weight=None):
             share = jnp.minimum(1.0, step / warmup) if warmup else 1.0
-            options = {"data_scale": data_scale, "times": times, "warmup": share}
+            options = {"data_scale": data_scale, "times": times, "warmup": share, "log_weight": log_weight}
             if taught:
                 return objectives.continuous_consistency_distillation(key, sde, student, score_fn, x0, **options)
             return objectives.continuous_consistency_training(key, sde, student, x0, **options)
 
-        return Form(losses, taught)
+        return Form(losses, taught, adaptive=adaptive)
 
     return make
 
@@ -160,7 +162,7 @@ class ConsistencyExperiment(made.MadeExperiment):
     """The objects of one experiment with a consistency function in place of the denoiser.
 
     Its score function is that of which the consistency function would be the denoiser: what samplers of consistency
-    models want, and no score.
+    models want, and no score. With an adaptive weighting `params` holds `network` and `weighting`.
     """
 
     @functools.cached_property
@@ -208,6 +210,17 @@ class ConsistencyExperiment(made.MadeExperiment):
     def profiles(self) -> tuple[Callable[[Array], Array], ...]:
         """What the state's further averages weigh the parameters by; the target is the last of them."""
         return super().profiles + (() if self.form.rate is None else (self.form.rate,))
+
+    def init_params(self) -> PyTree:
+        """Return what training starts from: the network's parameters, and the weighting's where it is trained."""
+        params = super().init_params()
+        if not self.form.adaptive:
+            return params
+        return {"network": params, "weighting": jnp.zeros(objectives.LOG_WEIGHT_FEATURES)}
+
+    def trained(self, params: PyTree) -> tuple["ConsistencyExperiment", PyTree]:
+        """Return the experiment and the network's parameters."""
+        return self, params["network"] if self.form.adaptive else params
 
     def given(self, state: TrainState) -> dict[str, Any]:
         """Return the step and the target's parameters, None for the student's own."""
@@ -257,11 +270,15 @@ class ConsistencyExperiment(made.MadeExperiment):
         dequantise = DEQUANTISATIONS[self.config.train.dequantisation]
         x0, augment = augmentation(augment, dequantise(self.scaling, bins, batch["x"]))
         student, target = (
-            NetworkScore(self.sde, self.prediction, functools.partial(network, p, augment=augment)).denoised
+            NetworkScore(
+                self.sde, self.prediction, functools.partial(network, self.trained(p)[1], augment=augment)
+            ).denoised
             for p in params
         )
-        score_fn = self.teacher_score_fn(label) if self.form.taught else None
-        return self.form.losses(loss, self.sde, student, target, score_fn, x0, times=self.times, step=step)
+        score_fn, options = self.teacher_score_fn(label) if self.form.taught else None, {}
+        if self.form.adaptive:
+            options["log_weight"] = functools.partial(objectives.log_weight, params[0]["weighting"])
+        return self.form.losses(loss, self.sde, student, target, score_fn, x0, times=self.times, step=step, **options)
 
 
 NAMES = ("train", "sample", "inverse", "stats", "evaluate", "reproduce", "plan", "export")

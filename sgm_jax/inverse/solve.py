@@ -29,7 +29,7 @@ class Solutions(eqx.Module):
         x: samples in data units [n, b, *shape].
         mean: their mean for each measurement [b, *shape].
         std: their standard deviation in each coordinate [b, *shape]; 0 for one sample.
-        residual: how far each sample is from its measurement, `|y - A x| / |y|` [n, b].
+        residual: how far each sample is from its measurement, `|y - A x| / |y|` [n, b]; `|y - A x|` where `y` is 0.
         nfe: evaluations of the score function for each sample (scalar integer), or None if they cannot be counted.
     """
 
@@ -113,7 +113,7 @@ def _summarise(method: AbstractMethod, measurement: Measurement, x: Array, nfe: 
     def finish(operator, y, x):
         x = method.finish(operator, y, x)
         off, size = (jnp.linalg.norm(a.ravel()) for a in (y - operator.forward(x), y))
-        return x, off / jnp.maximum(size, jnp.finfo(size.dtype).tiny)
+        return x, off / jnp.where(size > 0, size, 1.0)
 
     x, residual = measurement.map(finish, x)
     count = len(measurement.y)

@@ -1,5 +1,8 @@
 """Objectives: pure functions from a score function and data to one loss an example."""
 
+from sgm_jax.objectives.adaptive import LOG_WEIGHT_FEATURES as LOG_WEIGHT_FEATURES
+from sgm_jax.objectives.adaptive import adaptively_weighted as adaptively_weighted
+from sgm_jax.objectives.adaptive import log_weight as log_weight
 from sgm_jax.objectives.consistency import DISTANCES as DISTANCES
 from sgm_jax.objectives.consistency import PAIR_WEIGHTINGS as PAIR_WEIGHTINGS
 from sgm_jax.objectives.consistency import TEACHER_STEPS as TEACHER_STEPS

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from sgm_jax.objectives.adaptive import adaptively_weighted
 from sgm_jax.objectives.consistency import Denoiser
 from sgm_jax.objectives.times import Times, TruncatedLogNormalTimes
 from sgm_jax.score import as_denoiser
@@ -41,6 +42,7 @@ def continuous_consistency_distillation(
     times: Times = _TIMES,
     warmup: float | Array = 1.0,
     tangent: Callable[[Batch], Batch] = normalised,
+    log_weight: Callable[[PerExample], PerExample] | None = None,
 ) -> PerExample:
     """Compute the loss of continuous-time consistency distillation.
 
@@ -58,6 +60,8 @@ def continuous_consistency_distillation(
         warmup: share of the tangent's unstable part, from 0 to 1 within the first 10,000 steps in the paper. At 0 the
             loss is that of denoising.
         tangent: what is made of `g`, an array [b, ...].
+        log_weight: a function `s -> w` [b] of the noise level that is trained beside the student, such as
+            `functools.partial(objectives.log_weight, weights)`: the loss is then `exp(w) |...|**2 - w`.
 
     Returns:
         Losses [b].
@@ -66,7 +70,7 @@ def continuous_consistency_distillation(
         Lu and Song, Simplifying, Stabilizing and Scaling Continuous-Time Consistency Models, 2024, algorithm 1.
     """
     denoised = as_denoiser(sde, score_fn)
-    return _loss(key, sde, student, denoised, x0, data_scale, times, warmup, tangent)
+    return _loss(key, sde, student, denoised, x0, data_scale, times, warmup, tangent, log_weight)
 
 
 def continuous_consistency_training(
@@ -79,6 +83,7 @@ def continuous_consistency_training(
     times: Times = _TIMES,
     warmup: float | Array = 1.0,
     tangent: Callable[[Batch], Batch] = normalised,
+    log_weight: Callable[[PerExample], PerExample] | None = None,
 ) -> PerExample:
     """Compute the loss of continuous-time consistency training, with the data in place of the teacher's estimate.
 
@@ -91,14 +96,15 @@ def continuous_consistency_training(
         times: a function `(key, sde, count) -> t` [count].
         warmup: share of the tangent's unstable part.
         tangent: what is made of it.
+        log_weight: a function `s -> w` [b] that is trained, or None.
 
     Returns:
         Losses [b].
     """
-    return _loss(key, sde, student, lambda t, x: x0, x0, data_scale, times, warmup, tangent)
+    return _loss(key, sde, student, lambda t, x: x0, x0, data_scale, times, warmup, tangent, log_weight)
 
 
-def _loss(key, sde, student, denoised, x0, data_scale, times, warmup, tangent):
+def _loss(key, sde, student, denoised, x0, data_scale, times, warmup, tangent, log_weight):
     time_key, noise_key = jax.random.split(key)
     t = times(time_key, sde, x0.shape[0])
     x = sde.perturb(t, x0, jax.random.normal(noise_key, x0.shape, x0.dtype))
@@ -106,7 +112,8 @@ def _loss(key, sde, student, denoised, x0, data_scale, times, warmup, tangent):
     s = sde.s(t)
     gain = expand(jnp.hypot(s, data_scale) / (data_scale * s), f)  # 1 / (c sin(u))
     error = gain * (f - jax.lax.stop_gradient(f)) + jax.lax.stop_gradient(tangent(g))
-    return sum_per_example(jnp.square(error))
+    losses = sum_per_example(jnp.square(error))
+    return losses if log_weight is None else adaptively_weighted(losses, log_weight(s))
 
 
 def weighted_tangent(

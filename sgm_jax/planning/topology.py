@@ -1,5 +1,6 @@
 """Devices to plan for: those of a TPU slice, described by libtpu with no TPU at hand, or those attached."""
 
+import ctypes
 import dataclasses
 import importlib.util
 import math
@@ -20,6 +21,7 @@ LIBTPU = {"v7x": ("tpu7x", {}), "v4": ("v4", {"chip_config_name": "megacore"})}
 # libtpu asks the host which TPU it has; here it has none, and several plans may run at once.
 ENVIRONMENT = {"TPU_SKIP_MDS_QUERY": "1", "TPU_WORKER_HOSTNAMES": "localhost", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}
 ENVIRONMENT |= {"TPU_ACCELERATOR_TYPE": "v5litepod-4", "TPU_STDERR_LOG_LEVEL": "3", "TPU_MIN_LOG_LEVEL": "3"}
+ARENA_MAX = -8  # glibc's M_ARENA_MAX
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +81,7 @@ def find(name: str) -> Topology:
         )
     for variable, value in ENVIRONMENT.items():
         os.environ.setdefault(variable, value)
+    _share_one_arena()
     # libtpu is to compile, not to look for a TPU.
     jax.config.update("jax_platforms", "cpu")
     libtpu, options = LIBTPU.get(kind, (kind, {}))
@@ -90,6 +93,16 @@ def find(name: str) -> Topology:
             f"--topology must be one that libtpu knows, such as {examples}, got {name!r}: {reason}"
         ) from error
     return Topology(name, description.devices, chip)
+
+
+def _share_one_arena() -> None:
+    """Let all threads allocate from one place: glibc's own arenas of libtpu's many threads hardly shrink.
+
+    A plan of FFHQ 1024 on v6e holds 8 GiB in place of over 24.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(ARENA_MAX, 1)
 
 
 def _attached(platform: str) -> Topology:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.optimize
 
 import sgm_jax as sgm
 from sgm_jax import objectives
@@ -162,6 +163,40 @@ def test_without_its_unstable_part_continuous_training_is_denoising():
         return jnp.mean(SCALE / sde.s(t)[:, None] ** 2 * error**2)
 
     np.testing.assert_allclose(*(jax.jit(jax.grad(loss))(0.2) for loss in (continuous, denoising)), rtol=1e-4)
+
+
+def test_the_adaptive_weighting_scales_losses_and_gradients_of_each_level():
+    sde, t = SDES["edm"], jnp.geomspace(0.1, 8.0, 16)
+    weights = jax.random.normal(jax.random.key(3), (objectives.LOG_WEIGHT_FEATURES,))
+    log_weight = functools.partial(objectives.log_weight, weights)
+
+    def losses(theta, log_weight=None):
+        f, times = student(sde, theta), lambda key, sde, count: t
+        return objectives.continuous_consistency_distillation(
+            KEY, sde, f, score(sde), data(16), data_scale=SCALE, times=times, log_weight=log_weight
+        )
+
+    (plain, slope), (weighted, steeper) = (
+        jax.jvp(functools.partial(losses, log_weight=w), (0.3,), (1.0,)) for w in (None, log_weight)
+    )
+    scale = np.exp(log_weight(sde.s(t)))
+    assert scale.max() > 1.5 * scale.min()
+    np.testing.assert_allclose(weighted, scale * plain - np.log(scale), rtol=1e-4)
+    np.testing.assert_allclose(steeper, scale * slope, rtol=1e-4, atol=1e-6)
+
+
+def test_the_adaptive_weighting_learns_the_inverse_of_the_expected_loss():
+    s = jnp.geomspace(0.01, 20.0, 64)
+    expected = 0.05 + s / (1 + s)
+
+    def loss(weights):
+        return objectives.adaptively_weighted(expected, objectives.log_weight(weights, s)).mean()
+
+    found = scipy.optimize.minimize(
+        jax.jit(jax.value_and_grad(loss)), np.zeros(objectives.LOG_WEIGHT_FEATURES), jac=True, method="L-BFGS-B"
+    )
+    weight = np.exp(objectives.log_weight(jnp.asarray(found.x, jnp.float32), s))
+    np.testing.assert_allclose(weight * expected, 1, rtol=0.1)
 
 
 def test_parts_of_a_batch_have_their_rows_of_the_losses():

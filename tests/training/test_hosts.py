@@ -1,6 +1,7 @@
 """Several real processes over localhost, each with devices of its own, train what one process trains."""
 
 import contextlib
+import dataclasses
 import json
 import pathlib
 import shutil
@@ -18,6 +19,7 @@ from sgm_jax.experiment import Experiment
 from sgm_jax.training import hosts
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
+from configs.mnist_conditional import get_config as get_classes
 from configs.toy import get_config
 
 FIELDS = {"train.steps": 12, "train.log_every": 4, "train.eval_every": 12, "train.checkpoint_every": 6}
@@ -124,6 +126,70 @@ def test_two_hosts_draw_and_measure_what_one_does_and_the_first_alone_writes(tmp
     assert figures[1] == pytest.approx(figures[0], rel=1e-4)
     records = [(folder / "likelihood.jsonl").read_text().splitlines() for folder in folders]
     assert records[0][:2] == records[1][:2] and len(records[0]) == len(records[1]) == 4
+
+
+# The launcher, with images measured by some of their pixels, in several modes one after the other.
+SEVERAL = """
+import functools, pathlib, sys
+from absl import flags
+from sgm_jax import command_line, launch
+from sgm_jax.evaluation import Extractor
+from sgm_jax.modes import features
+from sgm_jax.training import hosts
+
+def corners(x):
+    x = x / 255.0
+    return {"pool": x[:, 3, 2:5, 0], "logits": x[:, 4, :4, 0], "spatial": x[:, 5, 2:4, 0]}
+
+features.extractor = lambda experiment: Extractor("corners", corners, batch_size=64)
+hosts.connect = functools.cache(hosts.connect)
+modes = sys.argv.pop(1).split(",")
+command_line.define_flags()
+command_line.read_flags(*sys.argv[:1], sys.argv[1:])
+for flags.FLAGS.mode in modes:
+    assert launch.main(pathlib.Path("configs/mnist_conditional.py"), pathlib.Path(flags.FLAGS.workdir)) == 0
+"""
+CLASSES = {
+    "data.name": "digits",
+    "sampling.steps": 2,
+    "sampling.batch_size": 16,
+    "sampling.count": 16,
+    "sampling.guidance_scales": "(0.0,2.0)",
+    "sampling.compared": "('solver=euler,steps=3','solver=heun')",
+    "evaluation.count": 16,
+    "published.fid": 1.0,
+    "published.inception_score": 1.0,
+    "inverse.count": 2,
+    "inverse.draws": 2,
+    "inverse.steps": 3,
+}
+
+
+@pytest.mark.slow
+def test_two_hosts_compare_restore_and_reproduce_as_one_does(tmp_path):
+    config = get_classes("smoke")
+    config.data.name = "digits"
+    for count in (1, 2):
+        state = Experiment.from_config(config).init()
+        with training.Checkpoints(tmp_path / str(count)) as checkpoints:
+            checkpoints.save(dataclasses.replace(state, step=np.asarray(1)), {}, config.to_dict())
+            checkpoints.wait()
+    arguments = ["--config=configs/mnist_conditional.py:smoke", *(f"--config.{k}={v}" for k, v in CLASSES.items())]
+    for count in (1, 2):
+        names = "stats,reproduce,inverse,guidance,samplers"
+        command = ("-c", SEVERAL, names, f"--workdir={tmp_path / str(count)}", *arguments)
+        with launched(count, devices=2, program=command) as processes:
+            codes, written = finish(processes)
+        assert codes == [0] * count, written
+        assert ["inception_score" in text for text in written] == [True, False][:count]
+    for name in ("reproduction", "inverse", "guidance", "samplers"):
+        one, two = (json.loads((tmp_path / str(count) / f"{name}.json").read_text()) for count in (1, 2))
+        chex.assert_trees_all_equal_structs(one, two)
+        for (path, first), second in zip(jax.tree.leaves_with_path(one), jax.tree.leaves(two), strict=True):
+            if "seconds" not in jax.tree_util.keystr(path):
+                assert second == pytest.approx(first, rel=1e-3), (name, path)
+    one, two = (np.load(tmp_path / str(count) / "statistics.npz") for count in (1, 2))
+    chex.assert_trees_all_equal(dict(one), dict(two))
 
 
 # The launcher, whose second process has no folder for temporary files.
