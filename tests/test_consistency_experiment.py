@@ -104,7 +104,7 @@ def test_training_without_the_teacher_at_hand_is_refused(config):
 
 def test_an_adaptive_weighting_is_trained_beside_the_network(config, teacher):
     config.consistency.name, config.consistency.warmup = "continuous_distillation", 0
-    config.consistency.adaptive = True
+    config.consistency.adaptive, config.optimizer.warmup = True, 0
     experiment = teachers.attach(ConsistencyExperiment.from_config(config))
     start = experiment.init()
     jax.tree.map(np.testing.assert_array_equal, start.params["network"], teacher[2])

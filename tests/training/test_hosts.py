@@ -150,7 +150,6 @@ for flags.FLAGS.mode in modes:
     assert launch.main(pathlib.Path("configs/mnist_conditional.py"), pathlib.Path(flags.FLAGS.workdir)) == 0
 """
 CLASSES = {
-    "data.name": "digits",
     "sampling.steps": 2,
     "sampling.batch_size": 16,
     "sampling.count": 16,
@@ -168,7 +167,6 @@ CLASSES = {
 @pytest.mark.slow
 def test_two_hosts_compare_restore_and_reproduce_as_one_does(tmp_path):
     config = get_classes("smoke")
-    config.data.name = "digits"
     for count in (1, 2):
         state = Experiment.from_config(config).init()
         with training.Checkpoints(tmp_path / str(count)) as checkpoints:
@@ -187,7 +185,8 @@ def test_two_hosts_compare_restore_and_reproduce_as_one_does(tmp_path):
         chex.assert_trees_all_equal_structs(one, two)
         for (path, first), second in zip(jax.tree.leaves_with_path(one), jax.tree.leaves(two), strict=True):
             if "seconds" not in jax.tree_util.keystr(path):
-                assert second == pytest.approx(first, rel=1e-3), (name, path)
+                wanted = first if isinstance(first, str) else pytest.approx(first, rel=1e-3, abs=1e-5)
+                assert second == wanted, (name, path)
     one, two = (np.load(tmp_path / str(count) / "statistics.npz") for count in (1, 2))
     chex.assert_trees_all_equal(dict(one), dict(two))
 
