@@ -10,6 +10,7 @@ import statistics
 import sys
 import tempfile
 
+from benchmarks import tables
 from configs.mnist import get_config
 from sgm_jax import modes
 from sgm_jax.experiment import Experiment
@@ -37,9 +38,12 @@ def main():
     seconds = lambda rows: statistics.median(1 / row["steps_per_second"] for row in rows)
     stall = statistics.median(row["checkpoint_share"] for row in with_them)
     waits = statistics.median(row["input_share"] for row in with_them)
-    print(f"a step: {1e3 * seconds(without):.1f} ms without checkpoints, {1e3 * seconds(with_them):.1f} beside them")
-    print(f"the loop stands still for checkpoints {stall:.2%} of the time, and waits {waits:.2%} of it for input")
-    print(f"in all {seconds(with_them) / seconds(without) / (1 - stall) - 1:+.2%} a step")
+    tables.header("a step", "figure")
+    tables.row("without checkpoints, ms", f"{1e3 * seconds(without):.1f}")
+    tables.row("beside their writing, ms", f"{1e3 * seconds(with_them):.1f}")
+    tables.row("share of the time that the loop stands still for them", f"{stall:.2%}")
+    tables.row("share that devices wait for input", f"{waits:.2%}")
+    tables.row("longer in all", f"{seconds(with_them) / seconds(without) / (1 - stall) - 1:.2%}")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from benchmarks import tables
 from sgm_jax import data
 
 COUNT, SIZE, BATCH = 20_000, 32, 128
@@ -84,13 +85,15 @@ def main() -> None:
         prepared.prepare()
         records = prepared.load()
         cached = data.cached(records, 2**30).train
+        tables.header("read from", "images/s")
         for name, source, workers in (
             ("PNGs, this process", pngs.train, 0),
             (f"PNGs, {options.workers} workers", pngs.train, options.workers),
             ("records, this process", records.train, 0),
             ("records, cached", cached, 0),
         ):
-            print(f"{name:>24} {throughput(source, options.seconds, workers):>10,.0f} images/s", flush=True)
+            tables.row(name, f"{throughput(source, options.seconds, workers):,.0f}")
+        tables.header("read from", "batches", "seconds", "MiB after each tenth")
         for name, source in (("records", records.train), ("records, cached", cached)):
             batches = data.training_batches(source, SMALL_BATCH, seed=0)
             start, marks = time.perf_counter(), []
@@ -99,9 +102,7 @@ def main() -> None:
                 if number % max(1, options.batches // 10) == 0:
                     marks.append(resident())
             seconds, marks = time.perf_counter() - start, " ".join(f"{mark:.0f}" for mark in [*marks, resident()])
-            print(
-                f"{name:>24} {options.batches:,} batches in {seconds:.0f} s; MiB after each tenth: {marks}", flush=True
-            )
+            tables.row(name, f"{options.batches:,}", f"{seconds:.0f}", marks)
 
 
 if __name__ == "__main__":

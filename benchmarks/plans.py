@@ -4,8 +4,8 @@
 
 Each plan is that of the training step alone, made by the launcher in a process of its own, whose seconds and largest
 memory stand in the last column.
-Plans that are in the file of results already are not made again. Needs libtpu; 3 to 8 minutes a plan on two cores, and
-up to 16 GiB.
+Plans that are in the file of results already are not made again. Needs libtpu; 3 to 15 minutes a plan on two cores, and
+up to 11 GiB.
 """
 
 import argparse
@@ -61,7 +61,7 @@ def row(result: dict) -> str:
     else:
         best = work["roofline"]
         cells += [f"{work['flops'] / 1e12:.3g}", best["bound"], f"{best['seconds'] * 1e3:.3g}"]
-        cells += [f"{step['images_per_second']:,.3g}", f"{plan['chip_hours'] / 1e3:,.3g}"]
+        cells += [f"{float(format(step['images_per_second'], '.3g')):,.0f}", f"{plan['chip_hours'] / 1e3:,.3g}"]
     return "| " + " | ".join([*cells, f"{result['seconds']:.0f} s, {result['peak_gib']:.1f} GiB"]) + " |"
 
 
