@@ -43,6 +43,12 @@ def set_options(what: str, function: Callable, options: Mapping[str, Any]) -> di
     return given
 
 
+def missing_options(function: Callable, given: Mapping[str, Any]) -> list[str]:
+    """Return the options without a default that are not among those given."""
+    named = [p for p in inspect.signature(function).parameters.values() if p.kind in NAMED]
+    return [p.name for p in named if p.default is p.empty and p.name not in given]
+
+
 def construct(what: str, constructor: Callable, options: Mapping[str, Any]) -> Any:
     """Call `constructor` with those options that are set (not None).
 
@@ -50,8 +56,7 @@ def construct(what: str, constructor: Callable, options: Mapping[str, Any]) -> A
         ValueError: if an option is set that the constructor does not take, or one that it needs is not.
     """
     given = set_options(what, constructor, options)
-    named = [p for p in inspect.signature(constructor).parameters.values() if p.kind in NAMED]
-    missing = [p.name for p in named if p.default is p.empty and p.name not in given]
+    missing = missing_options(constructor, given)
     if missing:
         raise ValueError(f"{what} needs {' and '.join(missing)}, got None")
     return constructor(**given)

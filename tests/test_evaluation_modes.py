@@ -1,6 +1,5 @@
 """Evaluation from the launcher's modes, in the features of a function that costs nothing."""
 
-import dataclasses
 import json
 import os
 import pathlib
@@ -16,6 +15,7 @@ import pytest
 from inception_weights import random_state_dict
 from PIL import Image
 from processes import HURRIED
+from stand_ins import corners, store
 
 from configs import mnist, toy
 from sgm_jax import modes
@@ -24,14 +24,8 @@ from sgm_jax.convert.inception import save as save_weights
 from sgm_jax.evaluation import Extractor, statistics
 from sgm_jax.experiment import Experiment
 from sgm_jax.modes import features, inverse, reproduction
-from sgm_jax.training import Checkpoints
 
 COUNT = 24
-
-
-def corners(x):
-    x = x / 255.0
-    return {"pool": x[:, 3, 2:5, 0], "logits": x[:, 4, :4, 0], "spatial": x[:, 5, 2:4, 0]}
 
 
 @pytest.fixture
@@ -57,16 +51,6 @@ def drawn_at_once(monkeypatch):
         return iter([images[start:]])
 
     monkeypatch.setattr(features, "batches", batches)
-
-
-def store(experiment, workdir, steps=(1,)):
-    """Write checkpoints of networks that are not trained, each of other parameters."""
-    state = experiment.init()
-    with Checkpoints(workdir, keep=5) as checkpoints:
-        for step in steps:
-            ema = jax.tree.map(lambda leaf: leaf + 0.02 * (step - 1), state.params)  # noqa: B023
-            checkpoints.save(dataclasses.replace(state, step=np.asarray(step), ema_params=ema), {}, {})
-            checkpoints.wait()
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs.mnist import get_config
+from sgm_jax import naming
 from sgm_jax.convert.shipped import pretrained
 from sgm_jax.experiment import Experiment
 
@@ -71,3 +72,8 @@ def test_a_network_of_unknown_shape_is_refused():
     config.data.name = "none"
     with pytest.raises(ValueError, match="pretrained.shape must be known"):
         Experiment.from_config(config, unknown)
+
+
+def test_options_that_are_needed_and_not_set_are_named():
+    with pytest.raises(ValueError, match="levels 'growing' needs first and last, got None"):
+        naming.construct("levels 'growing'", lambda first, *, last, rho=7.0: None, {"first": None, "rho": 5.0})

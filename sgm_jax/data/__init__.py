@@ -10,7 +10,7 @@ from sgm_jax.data.images import read_images
 from sgm_jax.data.outline import outline
 from sgm_jax.data.pipeline import training_batches
 from sgm_jax.data.records import Prepared
-from sgm_jax.naming import choose, construct, set_options
+from sgm_jax.naming import choose, missing_options, set_options
 
 DATASETS = {
     "arrays": arrays.arrays,
@@ -66,13 +66,16 @@ def prepare(name: str, **options) -> pathlib.Path | None:
 def _find(name: str, options: dict) -> Dataset | Prepared | catalogue.Catalogued:
     function = choose("data.name", name, DATASETS)
     try:
-        set_options(f"data {name!r}", function, options)
+        given = set_options(f"data {name!r}", function, options)
     except ValueError as error:
         wanted = {option for option, value in options.items() if value is not None}
         others = [other for other in DATASETS if wanted <= set(inspect.signature(DATASETS[other]).parameters)]
         hint = f"; data.name {' or '.join(others)} takes all that is given" if others else ""
         raise ValueError(f"{error}{hint}") from error
-    return construct(f"data {name!r}", function, options)
+    missing = missing_options(function, given)
+    if missing:
+        raise ValueError(f"data {name!r} needs {' and '.join(missing)}: set --config.data.{missing[0]}")
+    return function(**given)
 
 
 def describe(name: str, num_classes: int | None = None, **options) -> Dataset:

@@ -269,12 +269,8 @@ class ConsistencyExperiment(made.MadeExperiment):
             return self.form.losses(loss, self.sde, student, batch["x"], batch["states"], self.levels[:-1])
         dequantise = DEQUANTISATIONS[self.config.train.dequantisation]
         x0, augment = augmentation(augment, dequantise(self.scaling, bins, batch["x"]))
-        student, target = (
-            NetworkScore(
-                self.sde, self.prediction, functools.partial(network, self.trained(p)[1], augment=augment)
-            ).denoised
-            for p in params
-        )
+        networks = (functools.partial(network, self.trained(p)[1], augment=augment) for p in params)
+        student, target = (NetworkScore(self.sde, self.prediction, each).denoised for each in networks)
         score_fn, options = self.teacher_score_fn(label) if self.form.taught else None, {}
         if self.form.adaptive:
             options["log_weight"] = functools.partial(objectives.log_weight, params[0]["weighting"])

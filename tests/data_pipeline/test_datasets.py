@@ -225,7 +225,7 @@ def test_unknown_names_and_options_offer_the_nearest():
         data.load("two_moon")
     with pytest.raises(ValueError, match="options of data 'mnist'"):
         data.load("mnist", path="x")
-    with pytest.raises(ValueError, match="data 'folder' needs path, got None"):
+    with pytest.raises(ValueError, match="data 'folder' needs path: set --config.data.path"):
         data.load("folder", size=8)
     with pytest.raises(ValueError, match="options of data 'patches' .* got 'path'; data.name folder takes all"):
         data.load("patches", path="x", size=8, test_fraction=0.5, corrupt="skip")
