@@ -14,6 +14,7 @@ from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
 from sgm_jax.naming import choose
+from sgm_jax.networks.dropout import Dropout
 from sgm_jax.networks.embeddings import scaled_init
 from sgm_jax.networks.resampling import BOX, downsample, upsample
 
@@ -192,7 +193,7 @@ class ResidualBlock(nn.Module):
         h = Conv(self.features, dtype=self.dtype, name="conv_0")(h)
         norm = self.norm(dtype=self.dtype, name="norm_1")
         h = norm(h + told[0]) if parts == 1 else (1 + told[0]) * norm(h) + told[1]
-        h = nn.Dropout(self.dropout, name="dropout")(nn.swish(h), deterministic=deterministic)
+        h = Dropout(self.dropout, name="dropout")(nn.swish(h), deterministic)
         h = Conv(self.features, init_scale=self.init_scale, dtype=self.dtype, name="conv_1")(h)
         x = resample(x, self.resample_filter)
         if projected:

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from sgm_jax.naming import choose
+from sgm_jax.networks.dropout import Dropout
 from sgm_jax.networks.embeddings import ConditionEmbedding, scaled_init
 from sgm_jax.networks.resampling import depth_to_space, space_to_depth
 
@@ -149,7 +150,7 @@ class DiTBlock(nn.Module):
         hidden = int(features * self.mlp_ratio)
         h = modulate(x, shift_1, scale_1, self.dtype)
         h = nn.gelu(nn.Dense(hidden, kernel_init=scaled_init(), dtype=self.dtype, name="dense_0")(h))
-        h = nn.Dropout(self.dropout)(h, deterministic=deterministic)
+        h = Dropout(self.dropout)(h, deterministic)
         return x + gate_1 * nn.Dense(features, kernel_init=scaled_init(), dtype=self.dtype, name="dense_1")(h)
 
 

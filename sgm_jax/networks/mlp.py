@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Num
 
+from sgm_jax.networks.dropout import Dropout
 from sgm_jax.networks.embeddings import ConditionEmbedding, scaled_init
 
 
@@ -75,6 +76,6 @@ class MLP(nn.Module):
             inner = nn.swish(
                 dense(self.width, f"layer_{i}_in")(h) + dense(self.width, f"layer_{i}_condition")(embedding)
             )
-            inner = nn.Dropout(self.dropout)(inner, deterministic=deterministic)
+            inner = Dropout(self.dropout)(inner, deterministic)
             h = h + dense(self.width, f"layer_{i}_out")(inner)
         return dense(x.shape[-1], "head", self.init_scale)(nn.swish(h)).astype(jnp.float32)
