@@ -4,8 +4,8 @@
 
 Each plan is that of the training step alone, made by the launcher in a process of its own, whose seconds and largest
 memory stand in the last column.
-Plans that are in the file of results already are not made again. Needs libtpu; 3 to 15 minutes a plan on two cores, and
-up to 11 GiB.
+Plans that are in the file of results already are not made again. Needs libtpu; 2 to 12 minutes a plan on two cores, and
+up to 13 GiB.
 """
 
 import argparse
