@@ -34,8 +34,8 @@ def upsample(x: Float[Array, "b h w c"], taps: tuple[int, ...] = BOX) -> Float[A
         x: images.
         taps: the filter along either axis, normalised here; beyond the image lie zeros.
     """
-    b, h, w, c = x.shape
-    if taps == BOX:
+    if taps == BOX:  # the same as below, in one operation that needs no memory where it is fused into the next
+        b, h, w, c = x.shape
         return jnp.broadcast_to(x[:, :, None, :, None], (b, h, 2, w, 2, c)).reshape(b, 2 * h, 2 * w, c)
     gains = [2 * tap / sum(taps) for tap in taps]
     before = (len(taps) - 1) // 2 + 1
