@@ -38,7 +38,7 @@ HELP = """usage: {program} [--mode=MODE] [--config=FILE[:VARIANT]] [--workdir=FO
   --dry_run  print what the mode would do, its size and time, and touch nothing; --debug: errors with their traceback
   --mode     what to do (run):
 {modes}
-  --topology=v5e:16x16 (or cpu, gpu) [--price=PER_CHIP_HOUR] [--suggest] [--sampler=false]  of plan; --names of list
+  --topology=v5e:16x16 (or cpu, gpu) [--price=PER_HOUR] [--suggest] [--sampler=false] [--code]  of plan; --names of list
   --source=PATH [--format=NAME] [--source_config=JSON or name]           of convert
   --coordinator=HOST:PORT --num_processes=N --process_id=I [--heartbeat_timeout=SECONDS]  one of N (docs/scale.md)
 Ctrl-C and SIGTERM save a checkpoint first; the same command then goes on where it stopped. Exit codes: 0 done, or
@@ -46,7 +46,7 @@ stopped by SIGTERM; 130 by Ctrl-C; 2 refused or failed, with one line why; 1 no 
 """
 # What it says of a flag that is not one of these goes by their names.
 FLAGS = (
-    *("config", "workdir", "mode", "dry_run", "debug", "names", "topology", "price", "suggest", "sampler"),
+    *("config", "workdir", "mode", "dry_run", "debug", "names", "topology", "price", "suggest", "sampler", "code"),
     *("source", "format", "source_config"),
     *("coordinator", "num_processes", "process_id", "heartbeat_timeout"),
 )
@@ -82,6 +82,7 @@ def define_flags() -> None:
     flags.DEFINE_float("price", None, "of a chip for an hour", lower_bound=0)
     flags.DEFINE_boolean("suggest", False, "whether a plan tries ways to train")
     flags.DEFINE_boolean("sampler", True, "whether a plan has the sampler too")
+    flags.DEFINE_boolean("code", False, "whether a plan counts the bytes of the programs themselves")
     flags.DEFINE_string("source", None, "checkpoint to convert")
     flags.DEFINE_string("format", None, "its format")
     flags.DEFINE_string("source_config", None, "its flags")
@@ -164,6 +165,6 @@ def completions() -> str:
     """Return the words that a shell may complete, one a line."""
     known = config_files.fields(config_files.load(config_files.INSTALLED / "default.py"))
     words = [f"--mode={name}" for name in MODES] + [f"--config={name}" for name in config_files.all_files()]
-    switches = [f"--{flag}" for flag in ("dry_run", "debug", "suggest", "names", "help")]
+    switches = [f"--{flag}" for flag in ("dry_run", "debug", "suggest", "code", "names", "help")]
     valued = [f"--{flag}=" for flag in FLAGS if f"--{flag}" not in switches and flag not in ("mode", "config")]
     return "\n".join([*words, *switches, *valued, *(f"--config.{field}=" for field in known)])

@@ -210,7 +210,7 @@ def describe_data(section: ConfigDict, num_classes: int | None = None) -> datase
     Raises:
         ValueError: if the name is unknown, or nothing tells what the examples look like.
     """
-    return datasets.describe(section.name, **{"num_classes": num_classes} | data_options(section))
+    return datasets.describe(section.name, num_classes, **data_options(section))
 
 
 def make_scaling(section: ConfigDict, levels: int | None) -> AbstractScaling:

@@ -82,7 +82,7 @@ def main(config_file: pathlib.Path, workdir: pathlib.Path) -> int:
         network = None if mode in ("run", "train") else stored.find(config, workdir)
         if mode == "plan":
             load = functools.partial(components.describe_data, num_classes=config.network.get("num_classes"))
-            options = {name: flags.FLAGS[name].value for name in ("price", "suggest", "sampler")}
+            options = {name: flags.FLAGS[name].value for name in ("price", "suggest", "sampler", "code")}
             task = functools.partial(task, topology=planning.find(flags.FLAGS.topology), **options)
             experiment = kind.from_config(config, load=load)
         else:

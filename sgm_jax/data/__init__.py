@@ -78,19 +78,20 @@ def _find(name: str, options: dict) -> Dataset | Prepared | catalogue.Catalogued
     return function(**given)
 
 
-def describe(name: str, num_classes: int | None = None, **options) -> Dataset:
+def describe(name: str, classes: int | None = None, /, **options) -> Dataset:
     """Load a dataset that comes with the library, or describe one that lies elsewhere, without its examples.
 
     Args:
         name: one of `DATASETS`.
-        num_classes: number of classes of one that lies elsewhere, None without labels.
+        classes: number of classes of one that lies elsewhere, unless the options have `num_classes`; None without
+            labels.
         **options: as for `load`.
 
     Raises:
         ValueError: if the name is unknown, or nothing tells what the examples look like.
     """
     choose("data.name", name, DATASETS)
-    return load(name, **options) if name in AT_HAND else outline(name, num_classes, **options)
+    return load(name, **options) if name in AT_HAND else outline(name, **{"num_classes": classes} | options)
 
 
 __all__ = [

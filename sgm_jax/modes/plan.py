@@ -15,6 +15,7 @@ def plan(
     price: float | None = None,
     suggest: bool = False,
     sampler: bool = True,
+    code: bool = False,
 ) -> int:
     """Compile for a topology, print what that takes and write it to `plan.json`; returns the exit code.
 
@@ -25,14 +26,15 @@ def plan(
         price: of a chip for an hour.
         suggest: whether to try ways to train instead of planning the config's.
         sampler: whether to compile the sampler too.
+        code: whether the programs' own bytes are to count too, for which a TPU's compiler takes much longer.
 
     Raises:
         Unsuitable: if the topology does not suit the config.
     """
     try:
         if suggest:
-            return _suggest(experiment, workdir, topology)
-        result = planning.plan(experiment, topology, price, sampling=sampler)
+            return _suggest(experiment, workdir, topology, code)
+        result = planning.plan(experiment, topology, price, sampler, code)
     except ValueError as error:
         raise Unsuitable(str(error)) from error
     write_json(workdir / "plan.json", planning.as_dict(result))
@@ -40,8 +42,8 @@ def plan(
     return 0
 
 
-def _suggest(experiment: Experiment, workdir: pathlib.Path, topology: planning.Topology) -> int:
-    found = planning.suggest(experiment, topology)
+def _suggest(experiment: Experiment, workdir: pathlib.Path, topology: planning.Topology, code: bool) -> int:
+    found = planning.suggest(experiment, topology, code)
     write_json(
         workdir / "plan.json",
         [{**dataclasses.asdict(choice), **planning.as_dict(program)} for choice, program in found],

@@ -10,7 +10,7 @@ import jax
 from sgm_jax import data as datasets
 from sgm_jax import planning
 from sgm_jax.experiment import Experiment
-from sgm_jax.modes.shared import write_json
+from sgm_jax.modes.shared import Unsuitable, write_json
 from sgm_jax.modes.training import training_mesh
 from sgm_jax.planning import hlo, profiling, programs
 from sgm_jax.planning.analysis import analyse
@@ -25,7 +25,8 @@ def profile(experiment: Experiment, workdir: pathlib.Path) -> int:
     The trace is in `<workdir>/profile`, for TensorBoard and Perfetto. No checkpoint is read or written.
 
     Raises:
-        Unsuitable: if the config's `parallel` section does not fit the devices or the batch.
+        Unsuitable: if the config's `parallel` section does not fit the devices or the batch, or JAX traced nothing, as
+            when libtpu is installed without a TPU.
     """
     config, topology = experiment.config, planning.find(jax.default_backend())
     mesh = training_mesh(config)
@@ -57,6 +58,9 @@ def profile(experiment: Experiment, workdir: pathlib.Path) -> int:
     text = compiled.as_text()
     assert text is not None  # as `analyse` read it
     shares = profiling.shares(folder, hlo.read(text))
+    if not shares:
+        hint = "where libtpu is installed and no TPU attached, JAX_PLATFORMS=cpu (or cuda) must be set"
+        raise Unsuitable(f"the trace in {folder} has no operations: {hint}")
     rate = work.flops / seconds
     chip = topology.chip
     result = {

@@ -8,10 +8,13 @@ import jax
 from sgm_jax.planning import cost, hlo
 from sgm_jax.planning.chips import Chip
 from sgm_jax.planning.hlo import Number
+from sgm_jax.planning.programs import Lowered
 from sgm_jax.planning.topology import Topology
 
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+# What libtpu says when the memory does not suffice, of all that is in it or of the temporaries alone.
 _USED = re.compile(r"Used ([\d.]+)([KMGT]?) of ([\d.]+)([KMGT]?) hbm")
+_TEMPORARIES = re.compile(r"HLO temporaries \(([\d.]+)([KMGT]?)\) exceeds available HBM \(([\d.]+)([KMGT]?)\)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,13 +23,16 @@ class Memory:
 
     Args:
         arguments: what the program is given, by name.
-        temporaries: activations, gradients and all else that is needed on the way; None where the compiler gave up.
-        total: of arguments, results and temporaries at the most crowded moment, and of the program itself.
+        temporaries: activations, gradients and all else that is needed on the way; None where the compiler gave up
+            without saying.
+        code: the program itself; None where the compiler gave up, or was not asked for it.
+        total: of arguments, results, temporaries and code at the most crowded moment.
         limit: what the device has; None where it is not known.
     """
 
     arguments: dict[str, Number]
     temporaries: Number | None
+    code: Number | None
     total: Number
     limit: Number | None
 
@@ -80,6 +86,31 @@ class Work:
     roofline: Roofline | None
 
 
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """One program on the devices of a topology.
+
+    Args:
+        batch_size: examples that one run works on, on all devices together.
+        memory: on each device.
+        work: of each device, None where the compiler found that the memory does not suffice.
+    """
+
+    batch_size: int
+    memory: Memory
+    work: Work | None
+
+    @property
+    def seconds(self) -> float | None:
+        """Shortest time of a run, None where it is not known."""
+        return None if self.work is None or self.work.roofline is None else self.work.roofline.seconds
+
+    @property
+    def images_per_second(self) -> float | None:
+        """Examples a second at that time."""
+        return None if self.seconds is None else self.batch_size / self.seconds
+
+
 def roofline(flops: Number, moved: Number, sent: Number, chip: Chip) -> Roofline:
     """Return the times that one device takes at a chip's peaks for operations, bytes moved and bytes sent."""
     return Roofline(*(chip.devices * n / peak for n, peak in zip((flops, moved, sent), chip.peaks, strict=True)))
@@ -94,28 +125,22 @@ def count(text: str, chip: Chip | None) -> Work:
     return Work(flops, moved, collectives, program.unbounded, best)
 
 
-def measure(
-    program: jax.stages.Lowered, arguments: dict[str, Number], topology: Topology
-) -> tuple[Memory, Work | None]:
+def measure(lowered: Lowered, topology: Topology, options: dict[str, str | bool] | None = None) -> Measured:
     """Compile a program and measure it.
 
     Args:
-        program: the program, lowered for the topology's devices.
-        arguments: bytes of its arguments on each device, by name.
+        lowered: the program, lowered for the topology's devices.
         topology: the devices.
-
-    Returns:
-        Its memory, and its work; None for the latter where the compiler found that the memory does not suffice.
+        options: of the compiler.
     """
     try:
-        compiled = program.compile()
+        compiled = lowered.program.compile(options)
     except jax.errors.JaxRuntimeError as error:
-        used = _USED.search(str(error))
-        if used is None:
+        memory = _exceeded(str(error), lowered.arguments)
+        if memory is None:
             raise
-        total, limit = (float(number) * UNITS[unit] for number, unit in (used.groups()[:2], used.groups()[2:]))
-        return Memory(arguments, None, total, limit), None
-    return analyse(compiled, arguments, topology)
+        return Measured(lowered.batch_size, memory, None)
+    return Measured(lowered.batch_size, *analyse(compiled, lowered.arguments, topology))
 
 
 def analyse(compiled: jax.stages.Compiled, arguments: dict[str, Number], topology: Topology) -> tuple[Memory, Work]:
@@ -123,6 +148,17 @@ def analyse(compiled: jax.stages.Compiled, arguments: dict[str, Number], topolog
     stats, text = compiled.memory_analysis(), compiled.as_text()
     assert stats is not None and text is not None  # as XLA gives them for all of its devices
     given, returned = stats.argument_size_in_bytes, stats.output_size_in_bytes - stats.alias_size_in_bytes
-    total = given + returned + stats.temp_size_in_bytes + stats.generated_code_size_in_bytes
-    memory = Memory(arguments, stats.temp_size_in_bytes, total, topology.memory)
+    temporaries, code = stats.temp_size_in_bytes, stats.generated_code_size_in_bytes
+    memory = Memory(arguments, temporaries, code, given + returned + temporaries + code, topology.memory)
     return memory, count(text, topology.chip)
+
+
+def _exceeded(message: str, arguments: dict[str, Number]) -> Memory | None:
+    used, alone = _USED.search(message), _TEMPORARIES.search(message)
+    found = used or alone
+    if found is None:
+        return None
+    amount, limit = (float(found[k]) * UNITS[found[k + 1]] for k in (1, 3))
+    if used is not None:
+        return Memory(arguments, None, None, amount, limit)
+    return Memory(arguments, amount, None, amount + sum(arguments.values()), limit)

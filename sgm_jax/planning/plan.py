@@ -4,35 +4,11 @@ import dataclasses
 from typing import Any
 
 from sgm_jax.experiment import Experiment
-from sgm_jax.planning.analysis import Memory, Work, measure
+from sgm_jax.planning.analysis import Measured
 from sgm_jax.planning.hlo import Number
-from sgm_jax.planning.programs import Lowered, sampler, training_step
+from sgm_jax.planning.passes import measured
+from sgm_jax.planning.programs import sampler, training_step
 from sgm_jax.planning.topology import Topology
-
-
-@dataclasses.dataclass(frozen=True)
-class Measured:
-    """One program on the devices of a topology.
-
-    Args:
-        batch_size: examples that one run works on, on all devices together.
-        memory: on each device.
-        work: of each device, None where the memory does not suffice.
-    """
-
-    batch_size: int
-    memory: Memory
-    work: Work | None
-
-    @property
-    def seconds(self) -> float | None:
-        """Shortest time of a run, None where it is not known."""
-        return None if self.work is None or self.work.roofline is None else self.work.roofline.seconds
-
-    @property
-    def images_per_second(self) -> float | None:
-        """Examples a second at that time."""
-        return None if self.seconds is None else self.batch_size / self.seconds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +42,9 @@ class Plan:
         return None if self.price is None or self.chip_hours is None else self.price * self.chip_hours
 
 
-def plan(experiment: Experiment, topology: Topology, price: float | None = None, sampling: bool = True) -> Plan:
+def plan(
+    experiment: Experiment, topology: Topology, price: float | None = None, sampling: bool = True, code: bool = False
+) -> Plan:
     """Compile the training step and the sampler of an experiment for a topology and measure them.
 
     Args:
@@ -74,6 +52,7 @@ def plan(experiment: Experiment, topology: Topology, price: float | None = None,
         topology: the devices, which need not be there.
         price: of a chip for an hour.
         sampling: whether to compile the sampler too.
+        code: whether the program's own bytes are to count too, as in `passes.measured`.
 
     Raises:
         ValueError: if the config's mesh does not fit the devices, or they do not divide the batch.
@@ -82,14 +61,10 @@ def plan(experiment: Experiment, topology: Topology, price: float | None = None,
         topology.name,
         topology.chips,
         experiment.config.train.steps,
-        _measured(training_step(experiment, topology), topology),
-        _measured(sampler(experiment, topology), topology) if sampling else None,
+        measured(training_step, experiment, topology, code),
+        measured(sampler, experiment, topology, code) if sampling else None,
         price,
     )
-
-
-def _measured(lowered: Lowered, topology: Topology) -> Measured:
-    return Measured(lowered.batch_size, *measure(lowered.program, lowered.arguments, topology))
 
 
 def as_dict(value: Any) -> Any:
@@ -114,10 +89,11 @@ def describe(plan: Plan) -> str:
 
 def _lines(program: Measured) -> list[str]:
     memory, work = program.memory, program.work
-    parts = memory.arguments | {"temporaries": memory.temporaries, "total": memory.total, "of": memory.limit}
+    parts = memory.arguments | {"temporaries": memory.temporaries, "code": memory.code, "total": memory.total}
     verdict = "fits" if memory.fits else "does NOT fit"
     lines = ["  memory a device   " + ", ".join(f"{k} {_size(v)}" for k, v in parts.items() if v is not None)]
-    lines[0] += "" if memory.limit is None else f": {verdict}"
+    lines[0] += "" if memory.limit is None else f", of {_size(memory.limit)}: {verdict}"
+    lines[0] += " (the program's own code not counted: --code)" if work is not None and memory.code is None else ""
     if work is None:
         return lines
     lines.append(f"  work a device     {work.flops / 1e12:.4g} TFLOP, {_size(work.bytes)} to and from memory")

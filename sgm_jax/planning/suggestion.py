@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from ml_collections import ConfigDict
 
 from sgm_jax.experiment import Experiment
-from sgm_jax.planning.analysis import measure
-from sgm_jax.planning.plan import Measured
+from sgm_jax.planning.analysis import Measured
+from sgm_jax.planning.passes import measured
 from sgm_jax.planning.programs import training_step
 from sgm_jax.planning.topology import Topology
 
@@ -52,22 +52,22 @@ def choices(experiment: Experiment, batch_size: int, devices: int) -> Iterator[C
                     yield Choice(batch_size, accumulate, fsdp, remat)
 
 
-def suggest(experiment: Experiment, topology: Topology) -> list[tuple[Choice, Measured]]:
+def suggest(experiment: Experiment, topology: Topology, code: bool = False) -> list[tuple[Choice, Measured]]:
     """Return, for the config's batch and multiples of it, the first way to train that fits: most images a second first.
 
     Args:
         experiment: the experiment; its batch is filled up to a multiple of the devices.
         topology: the devices.
+        code: whether the program's own bytes are to count too, as in `passes.measured`.
     """
     devices = len(topology.devices) // experiment.config.parallel.model
     least = -(-experiment.config.train.batch_size // devices) * devices
     found = []
     for batch_size in (least * factor for factor in BATCHES):
         for choice in choices(experiment, batch_size, devices):
-            lowered = training_step(choice.applied(experiment), topology)
-            measured = Measured(batch_size, *measure(lowered.program, lowered.arguments, topology))
-            if measured.memory.fits:
-                found.append((choice, measured))
+            program = measured(training_step, choice.applied(experiment), topology, code)
+            if program.memory.fits:
+                found.append((choice, program))
                 break
         else:
             break  # what is larger does not fit either

@@ -1,7 +1,9 @@
 """Plans: arithmetic of the roofline, memory of a network by hand, what is refused, and TPU slices with libtpu."""
 
+import dataclasses
 import functools
 import importlib.util
+import os
 import pathlib
 import sys
 
@@ -11,9 +13,9 @@ import pytest
 from sgm_jax import planning
 from sgm_jax.components import describe_data
 from sgm_jax.experiment import Experiment
-from sgm_jax.planning import analysis, programs, suggestion
+from sgm_jax.planning import analysis, passes, programs, suggestion
+from sgm_jax.planning.analysis import Measured
 from sgm_jax.planning.chips import Chip
-from sgm_jax.planning.plan import Measured
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 from configs import toy
@@ -63,7 +65,7 @@ def test_plan_for_attached_devices_accounts_for_every_byte(tmp_path):
 
 
 def test_time_and_price_follow_from_the_roofline():
-    memory = analysis.Memory({"parameters": 1.0}, 2.0, 3.0, 4.0)
+    memory = analysis.Memory({"parameters": 1.0}, 2.0, 0.0, 3.0, 4.0)
     work = analysis.Work(1.0, 1.0, {}, 0, analysis.Roofline(0.5, 2.0, 1.0))
     program = Measured(64, memory, work)
     plan = planning.Plan("v5e:2x4", 8, 900, program, None, 1.5)
@@ -75,12 +77,13 @@ def test_first_way_to_train_that_fits_is_suggested(monkeypatch):
     experiment, topology = toy_experiment(), planning.find("cpu")
     tried = []
 
-    def measure(program, arguments, topology):
-        tried.append(arguments["parameters"])
-        total = 10.0 if len(tried) > 1 else 30.0
-        return analysis.Memory(arguments, 0.0, total, 20.0), analysis.Work(1.0, 1.0, {}, 0, None)
+    def measured(make, experiment, topology, code):
+        lowered = make(experiment, topology)
+        tried.append(lowered.arguments["parameters"])
+        memory = analysis.Memory(lowered.arguments, 0.0, 0.0, 10.0 if len(tried) > 1 else 30.0, 20.0)
+        return Measured(lowered.batch_size, memory, analysis.Work(1.0, 1.0, {}, 0, None))
 
-    monkeypatch.setattr(suggestion, "measure", measure)
+    monkeypatch.setattr(suggestion, "measured", measured)
     found = planning.suggest(experiment, topology)
     assert [choice.batch_size for choice, _ in found] == [512, 1024, 2048]
     assert [choice.fsdp for choice, _ in found] == [8, 1, 1]
@@ -116,9 +119,56 @@ def test_data_that_lie_elsewhere_are_described_by_the_config():
     config = imagenet_256.get_config()
     dataset = described(config).dataset
     assert (dataset.shape, dataset.num_classes, len(dataset.train)) == ((32, 32, 4), 1000, 0)
+    smoke = described(imagenet_256.get_config("smoke")).dataset
+    assert smoke.num_classes == 1000 and len(smoke.train) > 0
     config.data.name, config.data.shape = "folder", None
     with pytest.raises(ValueError, match=r"data.size or data.shape"):
         described(config)
+
+
+def refused(lowered, message):
+    """Return the plan of a program that the compiler refuses with this message."""
+
+    class Program:
+        def compile(self, options):
+            raise jax.errors.JaxRuntimeError(message)
+
+    return analysis.measure(dataclasses.replace(lowered, program=Program()), planning.find("cpu"))
+
+
+def test_what_does_not_fit_is_told_from_the_compilers_message():
+    lowered = programs.Lowered(None, {"parameters": 2.0**30, "batch": 2.0**30}, 8)
+    whole = refused(lowered, "Ran out of memory in memory space hbm. Used 20.50G of 15.75G hbm. Exceeded hbm capacity")
+    assert (whole.memory.temporaries, whole.memory.total) == (None, 20.5 * 2**30)
+    part = refused(lowered, "the total memory required for HLO temporaries (19.20G) exceeds available HBM (15.75G).")
+    assert (part.memory.temporaries, part.memory.total) == (19.2 * 2**30, 21.2 * 2**30)
+    for program in (whole, part):
+        assert (program.memory.limit, program.memory.fits, program.work) == (15.75 * 2**30, False, None)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="something else"):
+        refused(lowered, "something else")
+
+
+@needs_libtpu
+@pytest.mark.parametrize("make", [programs.training_step, programs.sampler])
+def test_what_the_passes_decide_is_what_the_whole_compiler_says(make):
+    experiment, topology = toy_experiment(), planning.find("v5e:2x2")
+    part, whole = (passes.measured(make, experiment, topology, code) for code in (False, True))
+    assert part.work == whole.work and part.batch_size == whole.batch_size
+    assert part.memory.code is None and whole.memory.code > 0
+    assert part.memory.arguments == whole.memory.arguments
+    # Arguments are padded, and some of libtpu's versions count temporaries of a few MiB otherwise.
+    assert part.memory.total == pytest.approx(sum(part.memory.arguments.values()) + part.memory.temporaries, rel=0.2)
+    assert part.memory.total == pytest.approx(whole.memory.total - whole.memory.code, rel=0.1, abs=2**22)
+
+
+@needs_libtpu
+def test_what_goes_wrong_in_the_compilers_process_is_told():
+    config = toy.get_config("smoke")
+    config.train.batch_size = 510
+    with pytest.raises(ValueError, match="508 or 512 would do"):
+        planning.plan(described(config), planning.find("v5e:2x2"))
+    with pytest.raises(RuntimeError, match="compiler's process ended with 3"):
+        passes.measured(lambda experiment, topology: os._exit(3), toy_experiment(), planning.find("v5e:2x2"))
 
 
 @needs_libtpu

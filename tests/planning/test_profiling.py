@@ -48,6 +48,12 @@ def test_mode_profile_writes_where_a_step_goes(tmp_path, capsys):
     assert "product" in capsys.readouterr().out
 
 
+def test_empty_trace_is_refused_with_its_likely_reason(tmp_path, monkeypatch):
+    monkeypatch.setattr(profiling, "shares", lambda folder, program: [])
+    with pytest.raises(modes.Unsuitable, match="has no operations: where libtpu is installed"):
+        modes.profile(toy_experiment(), tmp_path)
+
+
 def test_known_devices_have_a_peak_in_training(monkeypatch):
     watch = Watch(batch_size=8)
     assert modes.training.watched(watch) == watch  # a CPU's is not known
