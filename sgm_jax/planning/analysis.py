@@ -136,7 +136,7 @@ def measure(lowered: Lowered, topology: Topology, options: dict[str, str | bool]
     try:
         compiled = lowered.program.compile(options)
     except jax.errors.JaxRuntimeError as error:
-        memory = _exceeded(str(error), lowered.arguments)
+        memory = exceeded(str(error), lowered.arguments)
         if memory is None:
             raise
         return Measured(lowered.batch_size, memory, None)
@@ -153,7 +153,8 @@ def analyse(compiled: jax.stages.Compiled, arguments: dict[str, Number], topolog
     return memory, count(text, topology.chip)
 
 
-def _exceeded(message: str, arguments: dict[str, Number]) -> Memory | None:
+def exceeded(message: str, arguments: dict[str, Number]) -> Memory | None:
+    """Return what the compiler's message says of a program that does not fit; None of another message."""
     used, alone = _USED.search(message), _TEMPORARIES.search(message)
     found = used or alone
     if found is None:

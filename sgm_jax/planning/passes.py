@@ -23,6 +23,7 @@ import jax
 from sgm_jax import data
 from sgm_jax.experiment import Experiment
 from sgm_jax.planning.analysis import Measured, Memory, count, measure
+from sgm_jax.planning.hlo import Number
 from sgm_jax.planning.programs import Lowered
 from sgm_jax.planning.topology import ATTACHED, Topology, find
 
@@ -111,7 +112,7 @@ def compile_in_child() -> NoReturn:
         end(error)
 
 
-def _read(dump: pathlib.Path, batch_size: int, arguments: dict[str, float], topology: Topology) -> Measured:
+def _read(dump: pathlib.Path, batch_size: int, arguments: dict[str, Number], topology: Topology) -> Measured:
     report, buffers, text = (next(dump.glob(f"*.{name}")).read_text() for name in (REPORT, BUFFERS, TEXT))
     total = _TOTAL.search(report)
     assert total is not None and text.rstrip().endswith("}")  # whole, as the order of writing has it

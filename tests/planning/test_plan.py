@@ -1,6 +1,5 @@
 """Plans: arithmetic of the roofline, memory of a network by hand, what is refused, and TPU slices with libtpu."""
 
-import dataclasses
 import functools
 import importlib.util
 import os
@@ -126,26 +125,16 @@ def test_data_that_lie_elsewhere_are_described_by_the_config():
         described(config)
 
 
-def refused(lowered, message):
-    """Return the plan of a program that the compiler refuses with this message."""
-
-    class Program:
-        def compile(self, options):
-            raise jax.errors.JaxRuntimeError(message)
-
-    return analysis.measure(dataclasses.replace(lowered, program=Program()), planning.find("cpu"))
-
-
 def test_what_does_not_fit_is_told_from_the_compilers_message():
-    lowered = programs.Lowered(None, {"parameters": 2.0**30, "batch": 2.0**30}, 8)
-    whole = refused(lowered, "Ran out of memory in memory space hbm. Used 20.50G of 15.75G hbm. Exceeded hbm capacity")
-    assert (whole.memory.temporaries, whole.memory.total) == (None, 20.5 * 2**30)
-    part = refused(lowered, "the total memory required for HLO temporaries (19.20G) exceeds available HBM (15.75G).")
-    assert (part.memory.temporaries, part.memory.total) == (19.2 * 2**30, 21.2 * 2**30)
-    for program in (whole, part):
-        assert (program.memory.limit, program.memory.fits, program.work) == (15.75 * 2**30, False, None)
-    with pytest.raises(jax.errors.JaxRuntimeError, match="something else"):
-        refused(lowered, "something else")
+    arguments = {"parameters": 2.0**30, "batch": 2.0**30}
+    said = "Ran out of memory in memory space hbm. Used 20.50G of 15.75G hbm. Exceeded hbm capacity by 4.75G."
+    whole = analysis.exceeded(said, arguments)
+    assert (whole.temporaries, whole.total) == (None, 20.5 * 2**30)
+    said = "the total memory required for HLO temporaries (19.20G) exceeds available HBM (15.75G). HLO module: jit_f."
+    part = analysis.exceeded(said, arguments)
+    assert (part.temporaries, part.total) == (19.2 * 2**30, 21.2 * 2**30)
+    assert whole.limit == part.limit == 15.75 * 2**30 and not whole.fits and not part.fits
+    assert analysis.exceeded("something else", arguments) is None
 
 
 @needs_libtpu
