@@ -74,7 +74,10 @@ def measured(
         outcome = cloudpickle.loads((folder / OUTCOME).read_bytes())
         if isinstance(outcome, Exception):
             raise outcome
-        return outcome if isinstance(outcome, Measured) else _read(folder / DUMP, *outcome, topology)
+        if isinstance(outcome, Measured):
+            return outcome
+        batch_size, arguments = outcome
+        return _read(folder / DUMP, batch_size, arguments, topology)
 
 
 def compile_in_child() -> NoReturn:
