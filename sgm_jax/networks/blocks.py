@@ -78,6 +78,7 @@ class Conv(nn.Module):
         init_scale: scale of the initial kernel; 0 starts at zero.
         dtype: type to compute in.
         stride: step between the windows; with one above 1 there is no padding.
+        gain: factor on the result, put on the kernel and the bias.
     """
 
     features: int
@@ -85,17 +86,22 @@ class Conv(nn.Module):
     init_scale: float = 1.0
     dtype: Any = jnp.float32
     stride: int = 1
+    gain: float = 1.0
 
-    @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b H W features"]:
         """Return the convolution of `x`."""
+        product, bias = self.parts(x)
+        return product + bias
+
+    @nn.compact
+    def parts(self, x: Float[Array, "b h w c"]) -> tuple[Float[Array, "b H W features"], Float[Array, " features"]]:
+        """Return the products with the kernel and the bias, so that what is added besides goes to the bias first."""
         shape = (self.size, self.size, x.shape[-1], self.features)
-        kernel = self.param("kernel", scaled_init(self.init_scale), shape).astype(self.dtype)
-        bias = self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
+        kernel = self.param("kernel", scaled_init(self.init_scale), shape)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        kernel, bias = ((self.gain * p).astype(self.dtype) for p in (kernel, bias))
         x = x.astype(self.dtype)
-        if self.size == self.stride == 1:
-            return x @ kernel[0, 0] + bias
-        return convolve(x, kernel, self.stride) + bias
+        return x @ kernel[0, 0] if self.size == self.stride == 1 else convolve(x, kernel, self.stride), bias
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
@@ -190,15 +196,23 @@ class ResidualBlock(nn.Module):
             condition = nn.Dense(parts * self.features, kernel_init=scaled_init(), dtype=self.dtype, name="condition")
             told = jnp.split(condition(nn.swish(embedding))[:, None, None], parts, axis=-1)
         h = resample(nn.swish(self.norm(dtype=self.dtype, name="norm_0")(x)), self.resample_filter)
-        h = Conv(self.features, dtype=self.dtype, name="conv_0")(h)
+        h, bias = Conv(self.features, dtype=self.dtype, name="conv_0").parts(h)
         norm = self.norm(dtype=self.dtype, name="norm_1")
-        h = norm(h + told[0]) if parts == 1 else (1 + told[0]) * norm(h) + told[1]
+        if parts == 1:
+            # In float32, as the norm adds: otherwise XLA writes it out at the size of the feature map for cuDNN.
+            h = norm(h + (bias + told[0]).astype(jnp.float32))
+        else:
+            h = (1 + told[0]) * norm(h + bias) + told[1]
         h = Dropout(self.dropout, name="dropout")(nn.swish(h), deterministic)
-        h = Conv(self.features, init_scale=self.init_scale, dtype=self.dtype, name="conv_1")(h)
+        conv = functools.partial(Conv, self.features, dtype=self.dtype, gain=self.skip_scale)
+        h, bias = conv(init_scale=self.init_scale, name="conv_1").parts(h)
         x = resample(x, self.resample_filter)
         if projected:
-            x = Conv(self.features, size=1, dtype=self.dtype, name="skip")(x)
-        return (x + h) * jnp.asarray(self.skip_scale, h.dtype)
+            x, more = conv(size=1, name="skip").parts(x)
+            bias += more
+        else:
+            x = x * jnp.asarray(self.skip_scale, x.dtype)
+        return x + (h + bias)
 
 
 def _keep(x: Float[Array, "b h w c"], taps: tuple[int, ...]) -> Float[Array, "b h w c"]:

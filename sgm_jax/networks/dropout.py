@@ -36,8 +36,8 @@ class Dropout(nn.Module):
 def drop(key: PRNGKey, x: Float[Array, "b n *rest"], rate: float) -> Float[Array, "b n *rest"]:
     """Set numbers to zero with probability `rate`, and divide the others by `1 - rate`.
 
-    A random word decides about one number in each quarter of `n`, by a byte each, for hashing words takes longer than
-    all the rest. With bytes, probabilities are multiples of 1/256: along `n` the two next to the rate take turns, so
+    A random word decides about four neighbours along `n`, by a byte each, for hashing words takes longer than all the
+    rest. With bytes, probabilities are multiples of 1/256: along `n` the two next to the rate take turns, so
     that their mean is the rate to within about `1 / (256 n)`.
 
     References:
@@ -47,6 +47,7 @@ def drop(key: PRNGKey, x: Float[Array, "b n *rest"], rate: float) -> Float[Array
     words = jax.random.bits(key, (rows, -(-number // BYTES), *rest), jnp.uint32)
     # The barrier keeps the hash from being computed once for each use of the words.
     words = jax.lax.optimization_barrier(words)
-    parts = jnp.concatenate([words >> 8 * i & 0xFF for i in range(BYTES)], axis=1)[:, :number]
+    shifts = 8 * jnp.arange(BYTES, dtype=jnp.uint32).reshape(-1, *(1 for _ in rest))
+    parts = (words[:, :, None] >> shifts & 0xFF).reshape(rows, -1, *rest)[:, :number]
     limits = np.floor(256 * keep + np.arange(number) * GOLDEN % 1).astype(np.uint32)
     return jnp.where(parts < limits.reshape(-1, *(1 for _ in rest)), x / keep, 0).astype(x.dtype)

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.experimental.layout import Layout, with_layout_constraint
 from jaxtyping import Array, PyTree
 
 from sgm_jax.partial_batch import part_key
@@ -110,6 +111,7 @@ def make_train_step(
             loss, grads = gradients(state.params, key, batch)
         else:
             loss, grads = in_parts(gradients, state.params, key, batch, axis_name)
+        grads = jax.tree.map(in_order, grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         averages = (state.ema_params, *state.profiles)
@@ -122,6 +124,15 @@ def make_train_step(
         return TrainState(state.step + 1, *keep_if(good, new, old)), metrics
 
     return train_step
+
+
+def in_order(gradient: Array) -> Array:
+    """Return an array whose last axis is the one that is contiguous in memory, as in all arrays of a state.
+
+    cuDNN gives kernels' gradients in an order of its own, and XLA would bring the optimizer's state into that order for
+    the update, and back: more kernels, and the donated state would be copied.
+    """
+    return with_layout_constraint(gradient, Layout(tuple(range(gradient.ndim))))
 
 
 def average(mean: PyTree, params: PyTree, rate: Array) -> PyTree:
