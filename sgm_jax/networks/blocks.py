@@ -49,15 +49,11 @@ class GroupNorm(nn.Module):
         scale = self.param("scale", nn.initializers.ones, (channels,))
         bias = self.param("bias", nn.initializers.zeros, (channels,))
         values = x.astype(jnp.float32)
-
-        def per_group(moment):
-            moment = moment.reshape(b, groups, channels // groups).mean(axis=-1, keepdims=True)
-            return jnp.broadcast_to(moment, (b, groups, channels // groups)).reshape(b, channels)
-
-        mean = per_group(values.mean(axis=(1, 2)))
-        variance = per_group(jnp.square(values).mean(axis=(1, 2))) - jnp.square(mean)
-        factor = scale * jax.lax.rsqrt(jnp.maximum(variance, 0.0) + self.epsilon)
-        offset = bias - mean * factor
+        moments = jnp.stack([values.mean(axis=(1, 2)), jnp.square(values).mean(axis=(1, 2))])
+        mean, square = moments.reshape(2, b, groups, channels // groups).mean(axis=-1, keepdims=True)
+        deviation = jnp.sqrt(jnp.maximum(square - jnp.square(mean), 0.0) + self.epsilon)
+        factor = (scale.reshape(groups, -1) / deviation).reshape(b, channels)
+        offset = bias - (mean * factor.reshape(b, groups, -1)).reshape(b, channels)
         return (values * factor[:, None, None] + offset[:, None, None]).astype(self.dtype)
 
 
