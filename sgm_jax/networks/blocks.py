@@ -50,10 +50,10 @@ class GroupNorm(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (channels,))
         values = x.astype(jnp.float32)
         moments = jnp.stack([values.mean(axis=(1, 2)), jnp.square(values).mean(axis=(1, 2))])
-        mean, square = moments.reshape(2, b, groups, channels // groups).mean(axis=-1, keepdims=True)
-        deviation = jnp.sqrt(jnp.maximum(square - jnp.square(mean), 0.0) + self.epsilon)
-        factor = (scale.reshape(groups, -1) / deviation).reshape(b, channels)
-        offset = bias - (mean * factor.reshape(b, groups, -1)).reshape(b, channels)
+        moments = moments.reshape(2, b, groups, channels // groups).mean(axis=-1, keepdims=True)
+        mean, square = jnp.broadcast_to(moments, (2, b, groups, channels // groups)).reshape(2, b, channels)
+        factor = scale * jax.lax.rsqrt(jnp.maximum(square - jnp.square(mean), 0.0) + self.epsilon)
+        offset = bias - mean * factor
         return (values * factor[:, None, None] + offset[:, None, None]).astype(self.dtype)
 
 

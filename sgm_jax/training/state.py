@@ -111,7 +111,7 @@ def make_train_step(
             loss, grads = gradients(state.params, key, batch)
         else:
             loss, grads = in_parts(gradients, state.params, key, batch, axis_name)
-        grads = jax.tree.map(in_order, grads)
+        grads = jax.lax.platform_dependent(grads, cuda=in_order, default=lambda grads: grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         averages = (state.ema_params, *state.profiles)
@@ -126,13 +126,13 @@ def make_train_step(
     return train_step
 
 
-def in_order(gradient: Array) -> Array:
-    """Return an array whose last axis is the one that is contiguous in memory, as in all arrays of a state.
+def in_order(gradients: PyTree) -> PyTree:
+    """Return arrays with their last axis contiguous in memory, as all arrays of a state have it.
 
     cuDNN gives kernels' gradients in an order of its own, and XLA would bring the optimizer's state into that order for
     the update, and back: more kernels, and the donated state would be copied.
     """
-    return with_layout_constraint(gradient, Layout(tuple(range(gradient.ndim))))
+    return jax.tree.map(lambda g: with_layout_constraint(g, Layout(tuple(range(g.ndim)))), gradients)
 
 
 def average(mean: PyTree, params: PyTree, rate: Array) -> PyTree:
