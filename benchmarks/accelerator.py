@@ -196,7 +196,7 @@ def sample(options) -> dict:
     if options.compile_only:
         return row
     row["network_s"] = measure(lambda: network(params, x), 2, 1) * evaluations / counted
-    row["sampler_s"] = measure(lambda: sampler(params, keys), options.runs, options.runs - 1)
+    row["sampler_s"] = measure(lambda: sampler(params, keys), options.runs, settle=int(options.runs > 1))
     row["overhead"] = row["sampler_s"] / row["network_s"] - 1
     row["images_per_s"] = options.batch / row["sampler_s"]
     return row

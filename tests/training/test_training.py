@@ -207,6 +207,15 @@ def test_one_compilation_serves_all_steps():
         state, _ = step(state, next(data))
 
 
+def test_gradients_are_brought_into_the_order_of_the_parameters_on_gpus_alone():
+    step = jax.jit(training.make_train_step(loss_fn, OPTIMIZER, seed=0, ema_rate=0.9))
+    traced = step.trace(make_state(), next(Counter()))
+    constraints = {
+        p: traced.lower(lowering_platforms=(p,)).as_text().count("LayoutConstraint") for p in ("cuda", "cpu")
+    }
+    assert constraints == {"cuda": 2, "cpu": 0}
+
+
 def test_same_numbers_on_one_and_eight_devices():
     if len(jax.devices()) < 8:
         pytest.skip("needs eight devices")
