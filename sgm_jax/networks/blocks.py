@@ -130,6 +130,27 @@ def _convolve_jvp(stride, primals, tangents):
 convolve.defjvp(_convolve_jvp, symbolic_zeros=True)
 
 
+@jax.custom_jvp
+def written(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """Return `x`, with derivatives that XLA writes down on CPUs: for the sums that residual blocks end with.
+
+    It joins what is elementwise and cheap to whatever uses it, however often: each use of a block's gradient would
+    compute it anew, from those of all blocks that follow.
+    """
+    return x
+
+
+@written.defjvp
+def _written_jvp(primals, tangents):
+    def write(tangent):
+        if jax.__version_info__ >= (0, 11):
+            return jax.lax.optimization_barrier(tangent)
+        # Before, XLA took barriers away too early; but a division, if by what it cannot know to be one, is not cheap.
+        return tangent / jax.lax.optimization_barrier(jnp.ones_like(tangent))
+
+    return written(*primals), jax.lax.platform_dependent(*tangents, cpu=write, default=lambda tangent: tangent)
+
+
 class ResidualBlock(nn.Module):
     """Two convolutions around a skip connection, told of the condition between them, resampling inside.
 
@@ -208,7 +229,7 @@ class ResidualBlock(nn.Module):
             bias += more
         else:
             x = x * jnp.asarray(self.skip_scale, x.dtype)
-        return x + (h + bias)
+        return written(x + (h + bias))
 
 
 def _keep(x: Float[Array, "b h w c"], taps: tuple[int, ...]) -> Float[Array, "b h w c"]:
@@ -260,4 +281,4 @@ class Attention(nn.Module):
             project(name, normed, 0.1).reshape(b, h * w, heads, channels // heads) for name in ("query", "key", "value")
         )
         attended = jax.nn.dot_product_attention(query, key, value).reshape(b, h, w, channels)
-        return (x + project("out", attended, self.init_scale)) * jnp.asarray(self.skip_scale, x.dtype)
+        return written((x + project("out", attended, self.init_scale)) * jnp.asarray(self.skip_scale, x.dtype))

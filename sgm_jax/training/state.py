@@ -14,6 +14,7 @@ from jaxtyping import Array, PyTree
 from sgm_jax.partial_batch import part_key
 from sgm_jax.shapes import PRNGKey
 from sgm_jax.training.averaging import harmonic
+from sgm_jax.training.optimizers import join
 
 Batch = Mapping[str, Array | np.ndarray]
 Loss = Callable[[PRNGKey, PyTree, Batch], Array]
@@ -59,6 +60,7 @@ def make_train_step(
     seed: int,
     ema_rate: float,
     ema_warmup: Callable[[float, Array], Array] = harmonic,
+    clip: float | None = None,
     accumulate: int = 1,
     profiles: Sequence[Callable[[Array], Array]] = (),
     given: Callable[[TrainState], dict[str, Any]] = lambda state: {},
@@ -74,6 +76,7 @@ def make_train_step(
         seed: seed of every draw in training.
         ema_rate: decay of the moving average a step; 0 keeps no average.
         ema_warmup: how the decay rises to that, a function of it and the step's number: see `averaging`.
+        clip: largest global norm of the gradient that the optimizer is given, a longer one is shortened to it.
         accumulate: number of slices the batch is worked through in, with one update at the end.
         profiles: decays `step -> rate` of the state's further averages, see `posthoc`.
         given: what of the state the loss is given besides, by name, such as the step; no gradient goes through it.
@@ -112,16 +115,22 @@ def make_train_step(
         else:
             loss, grads = in_parts(gradients, state.params, key, batch, axis_name)
         grads = jax.lax.platform_dependent(grads, cuda=in_order, default=lambda grads: grads)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        averages = (state.ema_params, *state.profiles)
+        norm = optax.tree.norm(join(grads))
+        factor = 1.0 if clip is None else jnp.minimum(1.0, clip / norm)
         rates = (ema_warmup(ema_rate, state.step), *(profile(state.step) for profile in profiles))
-        averages = tuple(average(old, params, rate) for old, rate in zip(averages, rates, strict=True))
-        metrics = {"loss": loss, "gradient_norm": optax.tree.norm(grads)}
-        good = jnp.isfinite(loss) & jnp.isfinite(metrics["gradient_norm"])
-        old = (state.params, state.ema_params, state.opt_state, state.profiles)
-        new = (params, averages[0], opt_state, averages[1:])
-        return TrainState(state.step + 1, *keep_if(good, new, old)), metrics
+
+        @jax.jit  # which traces it once for both branches of `update_if`
+        def update(old, grads, factor, rates):
+            params, averages, opt_state = old
+            updates, opt_state = optimizer.update(optax.tree.scale(factor, grads), opt_state, params)
+            params = optax.apply_updates(params, updates)
+            return params, tuple(average(a, params, rate) for a, rate in zip(averages, rates, strict=True)), opt_state
+
+        old = (state.params, (state.ema_params, *state.profiles), state.opt_state)
+        good = jnp.isfinite(loss) & jnp.isfinite(norm)
+        params, averages, opt_state = update_if(good, update, old, grads, factor, rates)
+        metrics = {"loss": loss, "gradient_norm": norm}
+        return TrainState(state.step + 1, params, averages[0], opt_state, averages[1:]), metrics
 
     return train_step
 
@@ -140,6 +149,17 @@ def average(mean: PyTree, params: PyTree, rate: Array) -> PyTree:
     return jax.tree.map(lambda m, p: m + (1 - rate) * (p - m), mean, params)
 
 
-def keep_if(good: Array, new: PyTree, old: PyTree) -> PyTree:
-    """Return `new` where `good`, a scalar, and `old` otherwise."""
-    return jax.tree.map(lambda a, b: jnp.where(good, a, b), new, old)
+def update_if(good: Array, update: Callable[..., PyTree], old: PyTree, *given: Any) -> PyTree:
+    """Return `update(old, *given)` where `good`, a scalar, and `old` otherwise.
+
+    On CPUs it is a branch: where the optimizer's new state is selected, it is not written down before it is used, so
+    that XLA computes it once more for the parameters, and copies the old one to be able to.
+    """
+
+    def branch(good, old, *given):
+        return jax.lax.cond(good, update, lambda old, *given: old, old, *given)
+
+    def select(good, old, *given):
+        return jax.tree.map(lambda new, old: jnp.where(good, new, old), update(old, *given), old)
+
+    return jax.lax.platform_dependent(good, old, *given, cpu=branch, default=select)

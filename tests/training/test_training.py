@@ -15,7 +15,7 @@ import pytest
 
 from sgm_jax import training
 from sgm_jax.training.metrics import MetricsLog
-from sgm_jax.training.optimizers import OPTIMIZERS, SCHEDULES, with_clipping
+from sgm_jax.training.optimizers import OPTIMIZERS, SCHEDULES, joined
 
 
 class Counter:
@@ -51,7 +51,7 @@ def wait_for(path):
         time.sleep(0.05)
 
 
-OPTIMIZER = with_clipping(optax.adam(1e-2), 1.0)
+OPTIMIZER = optax.adam(1e-2)
 
 
 def make_state(width=3):
@@ -60,7 +60,7 @@ def make_state(width=3):
 
 
 def run(workdir, steps, data=None, **options):
-    step = training.make_train_step(loss_fn, OPTIMIZER, seed=0, ema_rate=0.9)
+    step = training.make_train_step(loss_fn, OPTIMIZER, seed=0, ema_rate=0.9, clip=1.0)
     schedule = training.Schedule(steps, log_every=4, checkpoint_every=5, eval_every=0)
     return training.train(step, make_state, Counter() if data is None else data, schedule, workdir, **options)
 
