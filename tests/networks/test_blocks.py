@@ -1,11 +1,14 @@
 """Resampling, patches, normalisation and embeddings against plain numpy and flax."""
 
+import re
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sgm_jax.networks import blocks
 from sgm_jax.networks.blocks import Attention, Conv, GroupNorm, ResidualBlock, group_count
 from sgm_jax.networks.embeddings import ConditionEmbedding, positional_embedding
 
@@ -112,3 +115,36 @@ def test_classes_of_song_join_before_the_dense_layers_with_weight_sqrt_k():
 def test_positional_embedding_refuses_odd_widths():
     with pytest.raises(ValueError, match="got 5"):
         positional_embedding(jnp.ones(1), 5)
+
+
+class Chain(nn.Module):
+    depth: int
+
+    @nn.compact
+    def __call__(self, x):
+        for _ in range(self.depth):
+            x = Attention()(ResidualBlock(8, init_scale=1.0)(x, None))
+        return x
+
+
+def test_derivatives_of_written_sums_are_those_of_plain_ones(monkeypatch):
+    network, x = Chain(2), jax.random.normal(jax.random.key(0), (1, 3, 3, 8))
+    params = network.init(jax.random.key(1), x)
+    of = lambda transform: jax.jit(transform(lambda x: jnp.mean(jnp.square(network.apply(params, x)))))(x)
+    transforms = jax.grad, jax.jacfwd, jax.hessian
+    ours = [of(transform) for transform in transforms]
+    monkeypatch.setattr(blocks, "written", lambda x: x)
+    for found, transform in zip(ours, transforms, strict=True):
+        np.testing.assert_allclose(found, of(transform), rtol=1e-4, atol=1e-6)
+
+
+def test_gradients_are_not_computed_anew_from_those_of_all_blocks_that_follow(monkeypatch):
+    def most_read(depth):  # by one operation of the compiled gradient
+        network, x = Chain(depth), jax.ShapeDtypeStruct((2, 8, 8, 8), jnp.float32)
+        gradient = jax.grad(lambda params, x: jnp.sum(jnp.square(network.apply(params, x))))
+        compiled = jax.jit(gradient).lower(jax.eval_shape(network.init, jax.random.key(0), x), x).compile()
+        return max(len(r.split(", ")) for r in re.findall(r"fusion\((.*?)\), kind=kLoop", compiled.as_text()))
+
+    assert most_read(6) == most_read(3)
+    monkeypatch.setattr(blocks, "written", lambda x: x)
+    assert most_read(6) > most_read(3)

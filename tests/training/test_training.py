@@ -1,5 +1,6 @@
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -214,6 +215,52 @@ def test_gradients_are_brought_into_the_order_of_the_parameters_on_gpus_alone():
         p: traced.lower(lowering_platforms=(p,)).as_text().count("LayoutConstraint") for p in ("cuda", "cpu")
     }
     assert constraints == {"cuda": 2, "cpu": 0}
+
+
+def test_optimizers_state_is_not_copied_on_cpus():
+    loss = lambda key, params, batch: jnp.sum((batch["x"] @ params["w"]) ** 2, 1)
+    step = jax.jit(training.make_train_step(loss, OPTIMIZER, seed=0, ema_rate=0.9, clip=1.0), donate_argnums=0)
+    state = training.init_state({"w": jnp.ones((3, 64))}, OPTIMIZER)
+    compiled = step.lower(state, next(Counter())).compile().as_text()
+    assert "f32[3,64]" in compiled
+    assert not re.findall(r"f32\[3,64\]\S* copy\(", compiled)
+
+
+def test_clipped_steps_are_those_of_a_clipping_optimizer():
+    batches, states = [next(Counter()) for _ in range(5)], []
+    for clip, optimizer in (0.1, OPTIMIZER), (None, optax.chain(optax.clip_by_global_norm(0.1), OPTIMIZER)):
+        step = training.make_train_step(loss_fn, optimizer, seed=0, ema_rate=0.9, clip=clip)
+        state = training.init_state({"w": jnp.full((3, 3), 0.1), "b": jnp.zeros(3)}, optimizer)
+        for batch in batches:
+            state, metrics = step(state, batch)
+        assert metrics["gradient_norm"] > 0.2
+        states.append(state)
+    chex.assert_trees_all_close(states[0].params, states[1].params, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_joined_vectors_are_updated_as_they_are_one_by_one(name):
+    key = jax.random.key(0)
+    shapes = {"block": {"kernel": (3, 4), "bias": (4,)}, "scale": (), "stem": {"bias": (2,), "kernel": (2, 2, 3, 4)}}
+    draw = lambda key: jax.tree.map(lambda s: jax.random.normal(key, s), shapes, is_leaf=lambda s: isinstance(s, tuple))
+    one_by_one = OPTIMIZERS[name](learning_rate=optax.constant_schedule(0.1))
+    results = []
+    for optimizer in (one_by_one, joined(one_by_one)):
+        params, update = draw(key), jax.jit(optimizer.update)
+        state = optimizer.init(params)
+        for step in range(3):
+            updates, state = update(draw(jax.random.fold_in(key, step)), state, params)
+            params = optax.apply_updates(params, updates)
+        results.append(params)
+    chex.assert_trees_all_close(*results, rtol=1e-5)
+    assert not {(2,), (4,)} & {leaf.shape for leaf in jax.tree.leaves(state)}
+
+
+@pytest.mark.parametrize("params", [{"w": np.ones((2, 3))}, {"b": np.ones(3)}, {"a": np.ones(2), "b": np.ones(3)}])
+def test_joined_optimizers_take_parameters_with_and_without_vectors(params):
+    optimizer = joined(optax.sgd(0.5))
+    updates, _ = optimizer.update(params, optimizer.init(params))
+    chex.assert_trees_all_equal(updates, jax.tree.map(lambda p: -0.5 * p, params))
 
 
 def test_same_numbers_on_one_and_eight_devices():
