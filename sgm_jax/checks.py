@@ -44,8 +44,8 @@ def sampling_levels(config: ConfigDict, sde: AbstractSDE) -> NDArray | None:
     return (sampling.then_zero(function) if section.to_zero else function)(sde, section.steps)
 
 
-def check_training(section: ConfigDict) -> None:
-    """Check the section on training."""
+def check_training(section: ConfigDict, clip: float | None) -> None:
+    """Check the section on training, and the largest norm of gradients."""
     for name in ("batch_size", "accumulate"):
         if section[name] is None or section[name] < 1:
             raise ValueError(f"train.{name} must be at least 1, got {section[name]}")
@@ -57,6 +57,8 @@ def check_training(section: ConfigDict) -> None:
         raise ValueError(f"train.ema_rate must be in [0, 1), got {section.ema_rate}")
     if not 0 <= section.label_dropout <= 1:
         raise ValueError(f"train.label_dropout must be in [0, 1], got {section.label_dropout}")
+    if clip is not None and not clip > 0:
+        raise ValueError(f"optimizer.clip must be positive, or None for gradients of any norm, got {clip}")
     choose("train.ema_warmup", section.ema_warmup, WARMUPS)
     choose("train.dequantisation", section.dequantisation, DEQUANTISATIONS)
     choose("train.reduction", section.reduction, REDUCTIONS)

@@ -106,7 +106,7 @@ class Experiment:
         """
         cls.check(config, pretrained)
         train = config.train
-        check_training(train)
+        check_training(train, config.optimizer.clip)
         check_unused(config, cls.unused)
         check_parallel(config, cls.coupled)
         schedule = Schedule(
