@@ -55,7 +55,7 @@ from sgm_jax.score import AbstractPrediction, NetworkScore
 from sgm_jax.shapes import PRNGKey, ScoreFn
 from sgm_jax.training import PowerProfile, Safeguards, Schedule, TrainState, Watch, init_state, make_train_step
 from sgm_jax.training.averaging import WARMUPS
-from sgm_jax.training.optimizers import OPTIMIZERS, SCHEDULES, joined
+from sgm_jax.training.optimizers import OPTIMIZERS, SCHEDULES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,7 +168,7 @@ class Experiment:
             scaling=scaling,
             network=network,
             learning_rate=learning_rate,
-            optimizer=joined(optimizer),
+            optimizer=optimizer,
             schedule=schedule,
             safeguards=Safeguards(train.skip_limit, train.step_timeout),
             watch=watch,

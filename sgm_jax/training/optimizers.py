@@ -3,10 +3,7 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 import optax
-from jaxtyping import PyTree
 
 
 def muon(
@@ -81,39 +78,3 @@ def linear(peak: float, warmup: int, steps: int) -> optax.Schedule:
 
 
 SCHEDULES = {"constant": constant, "cosine": cosine, "linear": linear}
-
-
-def join(tree: PyTree) -> PyTree:
-    """Return `tree` with its vectors (biases, scales, shifts) as one: `{"others": ..., "vectors": [n]}`."""
-    leaves, structure = jax.tree.flatten(tree)
-    others = structure.unflatten([None if leaf.ndim == 1 else leaf for leaf in leaves])
-    vectors = [leaf for leaf in leaves if leaf.ndim == 1]
-    return {"others": others, "vectors": jnp.concatenate(vectors) if vectors else None}
-
-
-def split(joined: PyTree, like: PyTree) -> PyTree:
-    """Take apart what `join` made of a tree of the shapes of `like`."""
-    leaves, structure = jax.tree.flatten(like)
-    ends = np.cumsum([leaf.size for leaf in leaves if leaf.ndim == 1])
-    others = iter(jax.tree.leaves(joined["others"]))
-    vectors = iter(jnp.split(joined["vectors"], ends[:-1]) if len(ends) else ())
-    return structure.unflatten([next(vectors if leaf.ndim == 1 else others) for leaf in leaves])
-
-
-def joined(optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
-    """Return an optimizer that does to each number what `optimizer` does, and sees all vectors as one.
-
-    Two thirds of a U-Net's parameters are vectors of a few hundred numbers. One operation for all of them in place of
-    one for each: a smaller program, which compiles faster, and fewer kernels.
-
-    Args:
-        optimizer: any that does the same to all elements of a vector, whatever else is in it.
-    """
-    optimizer = optax.with_extra_args_support(optimizer)
-
-    def update(updates, state, params=None, **extra):
-        given = None if params is None else join(params)
-        changes, state = optimizer.update(join(updates), state, given, **extra)
-        return split(changes, updates), state
-
-    return optax.GradientTransformationExtraArgs(lambda params: optimizer.init(join(params)), update)

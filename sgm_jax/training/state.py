@@ -14,7 +14,6 @@ from jaxtyping import Array, PyTree
 from sgm_jax.partial_batch import part_key
 from sgm_jax.shapes import PRNGKey
 from sgm_jax.training.averaging import harmonic
-from sgm_jax.training.optimizers import join
 
 Batch = Mapping[str, Array | np.ndarray]
 Loss = Callable[[PRNGKey, PyTree, Batch], Array]
@@ -115,20 +114,22 @@ def make_train_step(
         else:
             loss, grads = in_parts(gradients, state.params, key, batch, axis_name)
         grads = jax.lax.platform_dependent(grads, cuda=in_order, default=lambda grads: grads)
-        norm = optax.tree.norm(join(grads))
-        factor = 1.0 if clip is None else jnp.minimum(1.0, clip / norm)
+        norm = global_norm(grads)
         rates = (ema_warmup(ema_rate, state.step), *(profile(state.step) for profile in profiles))
 
         @jax.jit  # which traces it once for both branches of `update_if`
-        def update(old, grads, factor, rates):
+        def update(old, grads, norm, rates):
             params, averages, opt_state = old
-            updates, opt_state = optimizer.update(optax.tree.scale(factor, grads), opt_state, params)
+            if clip is not None:
+                # In the form of `optax.clip_by_global_norm`; on GPUs, XLA transposes arrays more often for a product.
+                grads = jax.tree.map(lambda g: jnp.where(norm < clip, g, g / norm * clip), grads)
+            updates, opt_state = optimizer.update(grads, opt_state, params)
             params = optax.apply_updates(params, updates)
             return params, tuple(average(a, params, rate) for a, rate in zip(averages, rates, strict=True)), opt_state
 
         old = (state.params, (state.ema_params, *state.profiles), state.opt_state)
         good = jnp.isfinite(loss) & jnp.isfinite(norm)
-        params, averages, opt_state = update_if(good, update, old, grads, factor, rates)
+        params, averages, opt_state = update_if(good, update, old, grads, norm, rates)
         metrics = {"loss": loss, "gradient_norm": norm}
         return TrainState(state.step + 1, params, averages[0], opt_state, averages[1:]), metrics
 
@@ -142,6 +143,14 @@ def in_order(gradients: PyTree) -> PyTree:
     the update, and back: more kernels, and the donated state would be copied.
     """
     return jax.tree.map(lambda g: with_layout_constraint(g, Layout(tuple(range(g.ndim)))), gradients)
+
+
+def global_norm(gradients: PyTree) -> Array:
+    """Return the norm of all numbers; of the many vectors (biases, scales) as one, a fourth of the operations."""
+    leaves = jax.tree.leaves(gradients)
+    vectors = [leaf for leaf in leaves if leaf.ndim == 1]
+    others = [leaf for leaf in leaves if leaf.ndim != 1]
+    return optax.tree.norm([*others, jnp.concatenate(vectors)] if vectors else others)
 
 
 def average(mean: PyTree, params: PyTree, rate: Array) -> PyTree:

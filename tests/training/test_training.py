@@ -16,7 +16,7 @@ import pytest
 
 from sgm_jax import training
 from sgm_jax.training.metrics import MetricsLog
-from sgm_jax.training.optimizers import OPTIMIZERS, SCHEDULES, joined
+from sgm_jax.training.optimizers import OPTIMIZERS, SCHEDULES
 
 
 class Counter:
@@ -236,31 +236,6 @@ def test_clipped_steps_are_those_of_a_clipping_optimizer():
         assert metrics["gradient_norm"] > 0.2
         states.append(state)
     chex.assert_trees_all_close(states[0].params, states[1].params, rtol=1e-5)
-
-
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_joined_vectors_are_updated_as_they_are_one_by_one(name):
-    key = jax.random.key(0)
-    shapes = {"block": {"kernel": (3, 4), "bias": (4,)}, "scale": (), "stem": {"bias": (2,), "kernel": (2, 2, 3, 4)}}
-    draw = lambda key: jax.tree.map(lambda s: jax.random.normal(key, s), shapes, is_leaf=lambda s: isinstance(s, tuple))
-    one_by_one = OPTIMIZERS[name](learning_rate=optax.constant_schedule(0.1))
-    results = []
-    for optimizer in (one_by_one, joined(one_by_one)):
-        params, update = draw(key), jax.jit(optimizer.update)
-        state = optimizer.init(params)
-        for step in range(3):
-            updates, state = update(draw(jax.random.fold_in(key, step)), state, params)
-            params = optax.apply_updates(params, updates)
-        results.append(params)
-    chex.assert_trees_all_close(*results, rtol=1e-5)
-    assert not {(2,), (4,)} & {leaf.shape for leaf in jax.tree.leaves(state)}
-
-
-@pytest.mark.parametrize("params", [{"w": np.ones((2, 3))}, {"b": np.ones(3)}, {"a": np.ones(2), "b": np.ones(3)}])
-def test_joined_optimizers_take_parameters_with_and_without_vectors(params):
-    optimizer = joined(optax.sgd(0.5))
-    updates, _ = optimizer.update(params, optimizer.init(params))
-    chex.assert_trees_all_equal(updates, jax.tree.map(lambda p: -0.5 * p, params))
 
 
 def test_same_numbers_on_one_and_eight_devices():
