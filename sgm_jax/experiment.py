@@ -123,6 +123,9 @@ class Experiment:
         )
         chosen = {k: v for k, v in config.optimizer.items() if k not in ("schedule", "learning_rate", "warmup", "clip")}
         optimizer = build("optimizer", chosen, OPTIMIZERS, learning_rate=learning_rate)
+        if config.optimizer.clip is not None:
+            # Checkpoints have a place for a state of clipping, from when the optimizer did it.
+            optimizer = optax.chain(optax.identity(), optimizer)
         times = {**config.times, "quantiles": choose("times.quantiles", config.times.quantiles, QUANTILES)}
         watch = Watch(train.batch_size, trace=tuple(train.trace) or None, tensorboard=train.tensorboard)
         # The cheap checks come first: reading the data may take long.
