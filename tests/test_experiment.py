@@ -19,14 +19,6 @@ from sgm_jax.experiment import Experiment
     "name, options",
     [pytest.param("ncsn", {}, marks=pytest.mark.slow), ("ncsnv2", {"sigma_begin": 10.0, "sigma_end": 0.01})],
 )
-@pytest.mark.parametrize("clip", [0.0, -1.0])
-def test_gradients_clipped_at_no_length_are_refused(clip):
-    config = get_config("smoke")
-    config.optimizer.clip = clip
-    with pytest.raises(ValueError, match=f"clip must be positive, or None for gradients of any norm, got {clip}"):
-        Experiment.from_config(config)
-
-
 def test_a_network_fed_the_index_of_the_level_trains(name, options):
     config = get_config("smoke")
     config.sde = ConfigDict(dict(name="ve", sigma_min=0.01, sigma_max=10.0, t_min=0.0))
@@ -80,6 +72,14 @@ def test_a_network_of_unknown_shape_is_refused():
     config.data.name = "none"
     with pytest.raises(ValueError, match="pretrained.shape must be known"):
         Experiment.from_config(config, unknown)
+
+
+@pytest.mark.parametrize("clip", [0.0, -1.0])
+def test_gradients_clipped_at_no_length_are_refused(clip):
+    config = get_config("smoke")
+    config.optimizer.clip = clip
+    with pytest.raises(ValueError, match=f"clip must be positive, or None for gradients of any norm, got {clip}"):
+        Experiment.from_config(config)
 
 
 def test_options_that_are_needed_and_not_set_are_named():
