@@ -146,7 +146,7 @@ def in_order(gradients: PyTree) -> PyTree:
 
 
 def global_norm(gradients: PyTree) -> Array:
-    """Return the norm of all numbers; of the many vectors (biases, scales) as one, a fourth of the operations."""
+    """Return the norm of all numbers, with the vectors (biases, scales), most of a network's arrays, taken as one."""
     leaves = jax.tree.leaves(gradients)
     vectors = [leaf for leaf in leaves if leaf.ndim == 1]
     others = [leaf for leaf in leaves if leaf.ndim != 1]

@@ -227,7 +227,8 @@ def test_optimizers_state_is_not_copied_on_cpus():
 
 
 def test_clipped_steps_are_those_of_a_clipping_optimizer():
-    batches, states = [next(Counter()) for _ in range(5)], []
+    data, states = Counter(), []
+    batches = [next(data) for _ in range(5)]
     for clip, optimizer in (0.1, OPTIMIZER), (None, optax.chain(optax.clip_by_global_norm(0.1), OPTIMIZER)):
         step = training.make_train_step(loss_fn, optimizer, seed=0, ema_rate=0.9, clip=clip)
         state = training.init_state({"w": jnp.full((3, 3), 0.1), "b": jnp.zeros(3)}, optimizer)
