@@ -84,7 +84,12 @@ def make_train_step(
         The step. Its metrics are the scalars `loss` and `gradient_norm` (before clipping). It takes two more arguments
         by name: `axis_name`, where it is mapped over an axis, each device with its part of the batch; and `gather`, a
         function that the parameters go through on their way to the loss, for those that devices share.
+
+    Raises:
+        ValueError: if `clip` is not positive.
     """
+    if clip is not None and not clip > 0:
+        raise ValueError(f"clip must be positive, or None for none, got {clip}")
 
     def objective(params, key, batch, rest):
         return jnp.mean(loss_fn(key, params, batch, **rest))

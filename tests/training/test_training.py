@@ -226,6 +226,12 @@ def test_optimizers_state_is_not_copied_on_cpus():
     assert not re.findall(r"f32\[3,64\]\S* copy\(", compiled)
 
 
+@pytest.mark.parametrize("clip", [0.0, -1.0, float("nan")])
+def test_clip_that_is_not_positive_is_refused(clip):
+    with pytest.raises(ValueError, match=f"clip must be positive, .*got {clip}"):
+        training.make_train_step(lambda key, params, batch: 0.0, OPTIMIZER, seed=0, ema_rate=0.9, clip=clip)
+
+
 def test_clipped_steps_are_those_of_a_clipping_optimizer():
     data, states = Counter(), []
     batches = [next(data) for _ in range(5)]
