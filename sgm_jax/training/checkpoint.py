@@ -133,12 +133,9 @@ class Checkpoints(BackgroundFolder):
             found = self._unless_damaged(chosen, lambda step: self._manager.item_metadata(step)["state"].tree)
             if found is None:
                 continue
-            problems = _differences(target, found)
-            if problems:
-                raise CheckpointMismatch(
-                    f"checkpoint {chosen} in {self._manager.directory} holds another architecture: {_first(problems)}"
-                    + self._changed(chosen, config)
-                )
+            if difference := _difference(target, found):
+                difference += self._changed(chosen, config)
+                raise CheckpointMismatch(f"checkpoint {chosen} in {self._manager.directory} holds {difference}")
             restored = self._unless_damaged(chosen, lambda step: self._manager.restore(step, args=items))
             if restored is not None:
                 state = restored["state"]
@@ -229,26 +226,25 @@ def _as_dict(state: TrainState) -> dict[str, Any]:
     return parts | ({"profiles": list(state.profiles)} if state.profiles else {})
 
 
-def _differences(wanted: Any, found: Any) -> list[str]:
-    """Return in what the arrays of a checkpoint differ from those wanted: the parameters by name, the rest in all."""
-    ours, theirs = _shapes(wanted["params"]), _shapes(found["params"])
-    problems = [f"{name} is missing" for name in sorted(ours.keys() - theirs.keys())]
-    problems += [f"{name} is not in this network" for name in sorted(theirs.keys() - ours.keys())]
-    problems += [
-        f"{name} has shape {theirs[name]}, this network's has {ours[name]}"
-        for name in sorted(ours.keys() & theirs.keys())
-        if theirs[name] != ours[name]
-    ]
-    for name, what in (("opt_state", "optimizer's state"), ("profiles", "averages (train.posthoc)")):
-        shapes = lambda tree, name=name: sorted(tuple(leaf.shape) for leaf in jax.tree.leaves(tree.get(name)))
-        here, there = shapes(wanted), shapes(found)
-        if here != there and not problems:
-            problems.append(f"its {what} has {len(there)} arrays, this experiment's {len(here)}, of other shapes")
-    return problems
+def _difference(wanted: Any, found: Any) -> str:
+    """Return in what the arrays of a checkpoint differ from those wanted, by name, of the first part that does."""
+    parts = {"params": "architecture", "opt_state": "optimizer's state", "profiles": "set of averages (train.posthoc)"}
+    for part, what in parts.items():
+        ours, theirs = _shapes(wanted.get(part)), _shapes(found.get(part))
+        problems = [f"{name} is missing" for name in sorted(ours.keys() - theirs.keys())]
+        problems += [f"{name} is not in this experiment" for name in sorted(theirs.keys() - ours.keys())]
+        problems += [
+            f"{name} has shape {theirs[name]}, this experiment's has {ours[name]}"
+            for name in sorted(ours.keys() & theirs.keys())
+            if theirs[name] != ours[name]
+        ]
+        if problems:
+            return f"another {what}: {_first(problems)}"
+    return ""
 
 
-def _shapes(params: Any) -> dict[str, tuple[int, ...]]:
-    leaves = jax.tree_util.tree_flatten_with_path(params)[0]
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
     return {jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape) for path, leaf in leaves}
 
 

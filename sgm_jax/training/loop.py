@@ -144,7 +144,7 @@ def train(
 
     Raises:
         TrainingDiverged: at more losses or gradients that are not finite than are borne; the last checkpoint stays.
-        CheckpointMismatch: if the checkpoint holds another architecture.
+        CheckpointMismatch: if the arrays of the checkpoint differ from those of the state.
         OSError: if a folder cannot be written to; the last checkpoint stays.
     """
     # ------------------------------------------------------------------ start, or go on

@@ -70,14 +70,21 @@ def test_checkpoints_at_intervals_are_kept_for_good(tmp_path):
     assert folders(tmp_path) == [10, 20, 25]
 
 
-def test_another_optimizer_is_told_from_damage(tmp_path):
+@pytest.mark.parametrize(
+    "optimizer,names",
+    [
+        (optax.sgd(0.1), "0/count is not in this experiment"),
+        (optax.chain(optax.clip(1.0), OPTIMIZER), "1/0/count is missing"),  # as many arrays, of the same shapes
+    ],
+    ids=["sgd", "nested"],
+)
+def test_another_optimizer_is_told_from_damage(tmp_path, optimizer, names):
     run(tmp_path, 5, config={"optimizer": {"name": "adam"}, "network": {}})
     with training.Checkpoints(tmp_path) as checkpoints:
-        params = make_state().params
-        other = jax.eval_shape(lambda: training.init_state(params, optax.sgd(0.1)))
-        message = "its optimizer's state has 5 arrays.* of the configs, optimizer.name=adam there and sgd here"
+        other = jax.eval_shape(lambda: training.init_state(make_state().params, optimizer))
+        message = f"another optimizer's state: {names}.* of the configs, optimizer.name=adam there and other here"
         with pytest.raises(training.CheckpointMismatch, match=message):
-            checkpoints.restore(other, config={"optimizer": {"name": "sgd"}, "network": {}})
+            checkpoints.restore(other, config={"optimizer": {"name": "other"}, "network": {}})
 
 
 FULL = """

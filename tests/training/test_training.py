@@ -159,10 +159,10 @@ def test_divergence_names_step_loss_and_gradient_and_keeps_the_checkpoint(tmp_pa
 def test_checkpoint_of_another_architecture_names_the_tensors(tmp_path):
     run(tmp_path, 5)
     with training.Checkpoints(tmp_path) as checkpoints:
-        with pytest.raises(training.CheckpointMismatch, match=r"b has shape \(3,\), this network's has \(5,\)"):
+        with pytest.raises(training.CheckpointMismatch, match=r"b has shape \(3,\), this experiment's has \(5,\)"):
             checkpoints.restore(jax.eval_shape(lambda: make_state(5)))
         other = jax.eval_shape(lambda: training.init_state({"w": jnp.zeros((3, 3)), "gain": jnp.zeros(3)}, OPTIMIZER))
-        with pytest.raises(training.CheckpointMismatch, match="gain is missing; b is not in this network"):
+        with pytest.raises(training.CheckpointMismatch, match="gain is missing; b is not in this experiment"):
             checkpoints.restore(other)
 
 
