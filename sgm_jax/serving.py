@@ -74,7 +74,7 @@ class CompiledSampler:
             label: one class for all, or one each [count]; None for no class.
 
         Raises:
-            ValueError: if `count` is not positive, or a label is given where nothing is labelled.
+            ValueError: if `count` is not positive, a label is given where nothing is labelled, or it is no class.
         """
         if count < 1:
             raise ValueError(f"count must be at least 1, got {count}")
@@ -92,7 +92,13 @@ class CompiledSampler:
             if label is not None:
                 raise ValueError(f"label must be None for a network without classes, got {label}")
             return None
-        return jnp.broadcast_to(jnp.asarray(self.unlabelled if label is None else label, int), (count,))
+        given = np.asarray(self.unlabelled if label is None else label)
+        fits = given.dtype.kind in "iu" and given.shape in ((), (count,))
+        if not (fits and np.all((given >= 0) & (given <= self.unlabelled))):
+            raise ValueError(
+                f"label must be None, a class in [0, {self.unlabelled}), or one for each of {count}, got {label!r}"
+            )
+        return jnp.broadcast_to(jnp.asarray(given, int), (count,))
 
     def export(self, platforms: Sequence[str] = PLATFORMS) -> bytes:
         """Return the program, parameters included, as bytes that run where there is JAX alone.

@@ -1,5 +1,6 @@
 """Samplers that are compiled once: the library's samples, whatever the batch, and where there is JAX alone."""
 
+import re
 import subprocess
 import sys
 
@@ -81,6 +82,12 @@ def test_networks_compute_in_the_type_asked_for():
 def test_what_cannot_be_served_is_refused(options, call, message):
     with pytest.raises(ValueError, match=message):
         sgm.Sampler(network(), steps=2, **options)(jax.random.key(0), **call)
+
+
+@pytest.mark.parametrize("label", [4, -1, 1.0, [1, 2, 0], [0, 4]], ids=str)
+def test_what_is_no_class_is_refused(label):
+    with pytest.raises(ValueError, match=r"a class in \[0, 3\), or one for each of 2, got " + re.escape(str(label))):
+        sgm.Sampler(network(3), steps=2)(jax.random.key(0), 2, label)
 
 
 def test_adaptive_steps_are_not_exported():
