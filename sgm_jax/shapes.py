@@ -47,6 +47,16 @@ def check_floating(name: str, x: Batch) -> None:
         raise ValueError(f"{name} must be floating-point numbers, as Scaling.to_model makes of bytes, got {x.dtype}")
 
 
+def check_images(x: Batch) -> None:
+    """Make sure that data are images [b, h, w, c].
+
+    Raises:
+        ValueError: if not.
+    """
+    if x.ndim != 4:
+        raise ValueError(f"x must be images [b, h, w, c], c 1 for grey ones, got an array of shape {x.shape}")
+
+
 def sum_per_example(x: Batch) -> PerExample:
     """Sum over every axis but the first."""
     return jnp.sum(x.reshape(x.shape[0], -1), axis=1)

@@ -7,12 +7,14 @@ import jaxtyping
 import pytest
 
 import sgm_jax as sgm
+from sgm_jax import networks
 
 KEY, SHAPE = jax.random.key(0), (8, 2)
 x, whole = jnp.ones(SHAPE), jnp.ones(SHAPE, jnp.uint8)
 sde, score = sgm.VP(), lambda t, x: -x
 swapped = lambda x, t: -x
 narrow = sgm.as_score(sde, "noise", lambda label, x: x[:, :1])
+NETWORKS = networks.UNet(), networks.ncsnv2(), networks.DiT(), networks.VDMUNet(), networks.WideResNet(classes=10)
 falling = sgm.LinearSDE(lambda t: 1.0 + t, lambda t: 1.0 - 0.5 * t)
 
 
@@ -59,6 +61,12 @@ def as_users_call_it():
 def test_wrong_calls_are_named(call, message, as_users_call_it):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda network: type(network).__name__)
+def test_images_without_channels_are_named(network, as_users_call_it):
+    with pytest.raises(ValueError, match=r"images \[b, h, w, c\], .* got an array of shape \(8, 28, 28\)"):
+        jax.eval_shape(network.init, KEY, jnp.zeros(8, int), jnp.zeros((8, 28, 28)))
 
 
 def test_a_misspelt_name_is_told_the_nearest():

@@ -12,6 +12,7 @@ from sgm_jax.naming import choose
 from sgm_jax.networks.dropout import Dropout
 from sgm_jax.networks.embeddings import ConditionEmbedding, scaled_init
 from sgm_jax.networks.resampling import depth_to_space, space_to_depth
+from sgm_jax.shapes import check_images
 
 POSITIONS = ("sincos", "rope")
 REMAT = ("none", "block")
@@ -230,14 +231,15 @@ class DiT(nn.Module):
 
         Raises:
             ValueError: if `width`, `depth` or `patch` is not positive, `heads` does not divide `width`, `width` does
-                not suit `positions`, `positions`, `embedding` or `remat` is unknown, or labels are given that the
-                network does not have.
+                not suit `positions`, `positions`, `embedding` or `remat` is unknown, `x` holds no images, or labels
+                are given that the network does not have.
         """
         for name in ("width", "depth", "heads", "patch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.width % self.heads:
             raise ValueError(f"heads must divide width={self.width}, got {self.heads}")
+        check_images(x)
         choose("positions", self.positions, dict.fromkeys(POSITIONS))
         block = choose("remat", self.remat, {"none": DiTBlock, "block": nn.remat(DiTBlock, static_argnums=(3,))})
         condition = ConditionEmbedding(

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from sgm_jax.naming import choose, construct
 from sgm_jax.networks.normalisation import InstanceNormPlus, Levels
 from sgm_jax.networks.resampling import downsample
+from sgm_jax.shapes import check_images
 
 POOLINGS = {"average": nn.avg_pool, "max": nn.max_pool}
 REMATS = {"none": lambda block: block, "block": nn.remat}
@@ -78,9 +79,11 @@ class RefineNet(nn.Module):
             deterministic: without effect, since there is no dropout.
 
         Raises:
-            ValueError: if an option is not allowed, a label other than the noise's is given, or that is not an index.
+            ValueError: if an option is not allowed, `x` holds no images, a label other than the noise's is given, or
+                that is not an index.
         """
         self._check_options()
+        check_images(x)
         for name, value in (("label", label), ("augment", augment)):
             if value is not None:
                 raise ValueError(f"{name} must be None for a RefineNet, which knows noise levels only, got an array")

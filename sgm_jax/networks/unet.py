@@ -11,6 +11,7 @@ from sgm_jax.naming import unknown
 from sgm_jax.networks.blocks import Attention, Conv, GroupNorm, ResidualBlock
 from sgm_jax.networks.embeddings import EMBEDDINGS, ConditionEmbedding
 from sgm_jax.networks.resampling import BOX, before_strided, depth_to_space, downsample, space_to_depth, upsample
+from sgm_jax.shapes import check_images
 
 CHOICES = {
     "embedding": (*EMBEDDINGS, "none"),
@@ -154,10 +155,11 @@ class UNet(nn.Module):
             deterministic: False applies dropout, with flax's "dropout" key.
 
         Raises:
-            ValueError: if an option has a value that is not allowed, or a label is given that the network does not
-                have.
+            ValueError: if an option has a value that is not allowed, `x` holds no images, or a label is given that
+                the network does not have.
         """
         self._check()
+        check_images(x)
         embedding = self._embed(noise_label, label, augment)
         checkpointed = {"none": lambda layer, **_: layer, "block": nn.remat}[self.remat]
         norm = functools.partial(GroupNorm, epsilon=self.epsilon, groups=self.groups, group_size=self.group_size)

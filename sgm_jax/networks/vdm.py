@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 from sgm_jax.naming import choose
 from sgm_jax.networks.blocks import Attention, Conv, GroupNorm, ResidualBlock
 from sgm_jax.networks.embeddings import ConditionEmbedding
+from sgm_jax.shapes import check_images
 
 ATTENTION = ("middle", "every")
 
@@ -87,13 +88,14 @@ class VDMUNet(nn.Module):
 
         Raises:
             ValueError: if `channels` or `layers` is not positive, `gamma_min` not below `gamma_max`, `attention` or
-                `remat` unknown, or labels are given that the network does not have.
+                `remat` unknown, `x` holds no images, or labels are given that the network does not have.
         """
         for name in ("channels", "layers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not self.gamma_min < self.gamma_max:
             raise ValueError(f"gamma_min must be below gamma_max={self.gamma_max}, got {self.gamma_min}")
+        check_images(x)
         choose("attention", self.attention, dict.fromkeys(ATTENTION))
         block = choose(
             "remat", self.remat, {"none": ResidualBlock, "block": nn.remat(ResidualBlock, static_argnums=(3,))}

@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from sgm_jax.networks.blocks import Conv, GroupNorm, ResidualBlock
 from sgm_jax.networks.embeddings import ConditionEmbedding, scaled_init
+from sgm_jax.shapes import check_images
 
 STEM = 16
 GROUPS = (1, 2, 4)  # channels of the three groups, in units of `STEM * width`
@@ -56,11 +57,12 @@ class WideResNet(nn.Module):
             deterministic: False applies dropout, with flax's "dropout" key.
 
         Raises:
-            ValueError: if `classes`, `blocks` or `width` is not positive, or `embedding` is unknown.
+            ValueError: if `classes`, `blocks` or `width` is not positive, `embedding` unknown, or `x` holds no images.
         """
         for name in ("classes", "blocks", "width"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check_images(x)
         condition = ConditionEmbedding(64, 512, self.embedding, self.fourier_scale, dtype=self.dtype, name="embedding")(
             noise_label
         )
