@@ -3,6 +3,7 @@
     python launch.py --config=configs/consistency.py              from 3,000 whole trajectories of the network
     python launch.py --config=configs/consistency.py:distillation between adjacent noise levels
     python launch.py --config=configs/consistency.py:continuous   the same in continuous time
+    python launch.py --config=configs/consistency.py:tuning       from data, starting as that network
     python launch.py --config=configs/consistency.py:training     from data alone
 
 Two steps, or with --config.sampling.steps=1 one. What they reach stands in docs/few_step.md.
@@ -10,6 +11,7 @@ Two steps, or with --config.sampling.steps=1 one. What they reach stands in docs
 References:
     Song, Dhariwal, Chen, Sutskever, Consistency Models, 2023.
     Song and Dhariwal, Improved Techniques for Training Consistency Models, 2023.
+    Geng, Pokle, Luo, Lin, Kolter, Consistency Models Made Easy, 2024, for the start of "tuning".
     Lu and Song, Simplifying, Stabilizing and Scaling Continuous-Time Consistency Models, 2024.
 """
 
@@ -18,7 +20,7 @@ from ml_collections import ConfigDict
 from configs.default import shrink
 from configs.mnist_conditional import get_config as get_mnist
 
-VARIANTS = ("full", "distillation", "continuous", "training", "smoke")
+VARIANTS = ("full", "distillation", "continuous", "tuning", "training", "smoke")
 
 
 def get_config(variant: str = "full") -> ConfigDict:
@@ -61,7 +63,7 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.inverse.method = "consistency"
     config.inverse.steps = 8
 
-    if variant in ("distillation", "continuous", "training"):
+    if variant in ("distillation", "continuous", "tuning", "training"):
         config.distillation.pairs = 0
         config.consistency.name = "distillation"
         config.consistency.last = 12
@@ -80,9 +82,7 @@ def get_config(variant: str = "full") -> ConfigDict:
         config.times.name = "truncated_log_normal"
         config.times.mean = -1.0
         config.times.std = 1.4
-    if variant == "training":
-        config.distillation.teacher = None
-        config.distillation.start = "random"
+    if variant in ("tuning", "training"):
         config.consistency.name = "training"
         config.consistency.levels = "doubling"
         config.consistency.first = 10
@@ -92,6 +92,14 @@ def get_config(variant: str = "full") -> ConfigDict:
         config.times.name = "truncated_log_normal"
         config.times.mean = -1.1
         config.times.std = 2.0
+    if variant == "tuning":
+        config.consistency.first = 40
+        config.consistency.last = 320
+        config.optimizer.name = "muon"
+        config.optimizer.learning_rate = 0.01
+    if variant == "training":
+        config.distillation.teacher = None
+        config.distillation.start = "random"
     if variant == "smoke":
         shrink(config)
         config.distillation.start = "random"

@@ -130,7 +130,7 @@ def test_the_launcher_trains_and_samples(config, name, adaptive, tmp_path):
         assert np.isfinite(samples["x"]).all()
 
 
-@pytest.mark.parametrize("variant", ["continuous", "training"])
+@pytest.mark.parametrize("variant", ["continuous", "tuning", "training"])
 def test_the_config_of_digits_builds(variant):
     assert ConsistencyExperiment.from_config(consistency.get_config(variant).lock()).dataset.shape == (28, 28, 1)
     with pytest.raises(ValueError, match="got 'tiny'"):
