@@ -68,9 +68,10 @@ def get_config(variant: str = "full") -> ConfigDict:
         config.consistency.name = "distillation"
         config.consistency.last = 12
         config.consistency.distance = "pseudo_huber"
+        config.train.eval_every = 200
+    if variant in ("distillation", "continuous"):
         config.optimizer.name = "adam"
         config.optimizer.learning_rate = 5e-4
-        config.train.eval_every = 200
     if variant == "continuous":
         config.prediction.name = "edm"
         config.prediction.s_min = None
@@ -95,8 +96,6 @@ def get_config(variant: str = "full") -> ConfigDict:
     if variant == "tuning":
         config.consistency.first = 40
         config.consistency.last = 320
-        config.optimizer.name = "muon"
-        config.optimizer.learning_rate = 0.01
     if variant == "training":
         config.distillation.teacher = None
         config.distillation.start = "random"

@@ -84,9 +84,9 @@ def test_what_cannot_be_served_is_refused(options, call, message):
         sgm.Sampler(network(), steps=2, **options)(jax.random.key(0), **call)
 
 
-@pytest.mark.parametrize("label", [4, -1, 1.0, [1, 2, 0], [0, 4]], ids=str)
+@pytest.mark.parametrize("label", [4, -1, np.array([1, 2, 0]), np.array([0, 4])], ids=str)
 def test_what_is_no_class_is_refused(label):
-    with pytest.raises(ValueError, match=r"a class in \[0, 3\), or one for each of 2, got " + re.escape(str(label))):
+    with pytest.raises(ValueError, match=r"a class in \[0, 3\), or one for each of 2, got " + re.escape(repr(label))):
         sgm.Sampler(network(3), steps=2)(jax.random.key(0), 2, label)
 
 

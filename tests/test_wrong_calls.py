@@ -55,6 +55,10 @@ def as_users_call_it():
         ),
         (lambda: match(score, whole), "x0 must be floating-point numbers, .* got uint8"),
         (lambda: sgm.log_likelihood(KEY, sde, score, whole), "x must be floating-point numbers, .* got uint8"),
+        (
+            lambda: sgm.Sampler(sgm.pretrained("mnist"), steps=2)(KEY, 2, 1.5),
+            r"label must be .* in \[0, 10\), .* got 1.5",
+        ),
         (lambda: sgm.encode(sde, score, whole), "x must be floating-point numbers, .* got uint8"),
     ],
 )
