@@ -86,16 +86,12 @@ def get_config(variant: str = "full") -> ConfigDict:
     if variant in ("tuning", "training"):
         config.consistency.name = "training"
         config.consistency.levels = "doubling"
-        config.consistency.first = 10
-        config.consistency.last = 160
+        config.consistency.first, config.consistency.last = (40, 320) if variant == "tuning" else (10, 160)
         config.consistency.target = "student"
         config.consistency.weighting = "inverse_gap"
         config.times.name = "truncated_log_normal"
         config.times.mean = -1.1
         config.times.std = 2.0
-    if variant == "tuning":
-        config.consistency.first = 40
-        config.consistency.last = 320
     if variant == "training":
         config.distillation.teacher = None
         config.distillation.start = "random"

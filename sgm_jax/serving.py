@@ -12,6 +12,7 @@ import jax
 import jax.export
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Int, Num, PyTree
 
 from sgm_jax import guidance as guiding
@@ -92,9 +93,11 @@ class CompiledSampler:
             if label is not None:
                 raise ValueError(f"label must be None for a network without classes, got {label}")
             return None
-        given = np.asarray(self.unlabelled if label is None else label)
+        given = label if isinstance(label, Tracer) else np.asarray(self.unlabelled if label is None else label)
         fits = given.dtype.kind in "iu" and given.shape in ((), (count,))
-        if not (fits and np.all((given >= 0) & (given <= self.unlabelled))):
+        if fits and not isinstance(given, Tracer):
+            fits = np.all((given >= 0) & (given <= self.unlabelled))
+        if not fits:
             raise ValueError(
                 f"label must be None, a class in [0, {self.unlabelled}), or one for each of {count}, got {label!r}"
             )

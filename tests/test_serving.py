@@ -84,6 +84,13 @@ def test_what_cannot_be_served_is_refused(options, call, message):
         sgm.Sampler(network(), steps=2, **options)(jax.random.key(0), **call)
 
 
+@pytest.mark.slow
+def test_labels_may_be_traced():
+    draw, key, label = sgm.Sampler(network(3), batch_size=4, output="model", **EULER), jax.random.key(3), jnp.arange(3)
+    traced = jax.jit(lambda label: draw(key, 3, label))(label)
+    np.testing.assert_allclose(traced, draw(key, 3, label), rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("label", [4, -1, np.array([1, 2, 0]), np.array([0, 4])], ids=str)
 def test_what_is_no_class_is_refused(label):
     with pytest.raises(ValueError, match=r"a class in \[0, 3\), or one for each of 2, got " + re.escape(repr(label))):
